@@ -1,0 +1,245 @@
+package intent
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+)
+
+// minRenewBefore is cert-manager's own lower bound.
+const minRenewBefore = 5 * time.Minute
+
+// intent puts the decisions together. Each of its parts checks what hangs together and
+// records the problems.
+func (r *resolution) intent(services []Service) *Intent {
+	s, d := &r.settings, r.defaults
+	workload := WorkloadOf(r.pod)
+	in := &Intent{
+		Role:           s.role,
+		Namespace:      r.ns.Name,
+		ServiceAccount: r.serviceAccount(),
+		Workload:       workload,
+		Identity:       r.identity(workload, services),
+		Issuer:         r.issuer(),
+		Key:            r.key(),
+		Lifetime:       r.lifetime(),
+		Delivery:       s.delivery,
+		Companion:      s.companion,
+		CompanionName:  CompanionName(workload),
+		MountPath:      s.mountPath,
+		CABundle:       s.bundle,
+		Containers:     r.selection(),
+		Env:            s.env,
+		PreStop:        r.preStop(),
+		Probes:         s.probes,
+		Reload:         s.reload,
+		Version:        d.Version,
+	}
+	in.Usages = usages(in.Role, in.Key.Algorithm)
+	in.FSGroup = r.fsGroup(&in.Containers)
+	r.checkReload()
+	if s.delivery == DeliverySecret && !s.companion {
+		r.refuse(keyCompanion, "must be true with delivery: secret, whose Secret is the companion Certificate's")
+	}
+	return in
+}
+
+// usages are those of the design's table. Key encipherment is for RSA key exchange only
+// (RFC 5246, section 7.4.2; RFC 5480, section 3).
+func usages(role Role, algorithm cmapi.PrivateKeyAlgorithm) []cmapi.KeyUsage {
+	out := append(make([]cmapi.KeyUsage, 0, 4), cmapi.UsageDigitalSignature)
+	if algorithm == cmapi.RSAKeyAlgorithm {
+		out = append(out, cmapi.UsageKeyEncipherment)
+	}
+	if role.IsServer() {
+		out = append(out, cmapi.UsageServerAuth)
+	}
+	if role.IsClient() {
+		out = append(out, cmapi.UsageClientAuth)
+	}
+	return out
+}
+
+func (r *resolution) issuer() Issuer {
+	issuer := r.settings.issuer
+	if issuer == r.defaults.Issuer {
+		return issuer
+	}
+	allowed := []string{r.defaults.Issuer.String()}
+	for i := range r.defaults.AllowedIssuers {
+		rule := &r.defaults.AllowedIssuers[i]
+		if rule.allows(r.ns, issuer) {
+			return issuer
+		}
+		pattern := Issuer{Name: rule.Name, Kind: rule.Kind, Group: rule.Group}
+		if rule.allows(r.ns, pattern) {
+			allowed = append(allowed, pattern.String())
+		}
+	}
+	r.refuse(r.firstSet(keyIssuer, keyIssuerKind, keyIssuerGroup), "issuer "+issuer.String()+
+		" is not allowed in namespace "+quote(r.ns.Name)+"; allowed by the configuration: "+strings.Join(allowed, ", "))
+	return issuer
+}
+
+// firstSet returns the first key that pod or namespace sets, or the first of all.
+func (r *resolution) firstSet(keys ...string) string {
+	for _, key := range keys {
+		if set, _ := r.isSet(key); set {
+			return key
+		}
+	}
+	return keys[0]
+}
+
+func (r *resolution) key() PrivateKey {
+	key := PrivateKey{Algorithm: r.settings.keyAlgorithm, Size: int(r.settings.keySize)}
+	switch {
+	case key.Size != 0:
+	case key.Algorithm == r.defaults.Key.Algorithm:
+		return r.defaults.Key
+	default:
+		key.Size = defaultKeySize(key.Algorithm)
+	}
+	if err := key.Validate(); err != nil {
+		r.refuse(r.firstSet(keyKeySize, keyKeyAlgorithm), err.Error())
+	}
+	return key
+}
+
+func defaultKeySize(algorithm cmapi.PrivateKeyAlgorithm) int {
+	switch algorithm {
+	case cmapi.RSAKeyAlgorithm:
+		return 2048
+	case cmapi.ECDSAKeyAlgorithm:
+		return 256
+	default:
+		return 0
+	}
+}
+
+// Validate reports a size that cert-manager or its CSI driver would refuse.
+func (k PrivateKey) Validate() error {
+	switch k.Algorithm {
+	case cmapi.RSAKeyAlgorithm:
+		if k.Size < 2048 || k.Size > 8192 {
+			return fmt.Errorf("must be from 2048 to 8192 for RSA, not %d", k.Size)
+		}
+	case cmapi.ECDSAKeyAlgorithm:
+		if k.Size != 256 && k.Size != 384 && k.Size != 521 {
+			return fmt.Errorf("must be 256, 384 or 521 for ECDSA, not %d", k.Size)
+		}
+	case cmapi.Ed25519KeyAlgorithm:
+		if k.Size != 0 {
+			return fmt.Errorf("must be left out for Ed25519, whose keys have one size")
+		}
+	default:
+		return notOneOf(string(k.Algorithm), keyAlgorithms())
+	}
+	return nil
+}
+
+// lifetime keeps a renewal time that somebody asked for. Where only the duration was
+// asked for, a third of it is left for renewal, as the CSI driver does.
+func (r *resolution) lifetime() Lifetime {
+	s, life := &r.settings, r.defaults.lifetime(r.settings.role)
+	if s.duration != 0 {
+		if s.duration < r.defaults.MinDuration || s.duration > r.defaults.MaxDuration {
+			r.refuse(keyDuration, "must be from "+ShortDuration(r.defaults.MinDuration)+" to "+
+				ShortDuration(r.defaults.MaxDuration)+", the bounds of the configuration (lifetimes)")
+		}
+		life = Lifetime{Duration: s.duration, RenewBefore: (s.duration / 3).Truncate(time.Second)}
+	}
+	if s.renewBefore != 0 {
+		life.RenewBefore = s.renewBefore
+		if s.renewBefore < minRenewBefore || s.renewBefore >= life.Duration {
+			r.refuse(keyRenewBefore, "must be at least "+ShortDuration(minRenewBefore)+
+				" and less than the lifetime of "+ShortDuration(life.Duration))
+		}
+	}
+	return life
+}
+
+// ShortDuration formats whole seconds without the zero units of [time.Duration.String]:
+// 2160h, 1h30m, 45s.
+func ShortDuration(d time.Duration) string {
+	text := d.Truncate(time.Second).String()
+	if short, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = short + "m"
+	}
+	if short, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = short + "h"
+	}
+	return text
+}
+
+func (r *resolution) selection() Selection {
+	s := &r.settings
+	selection := Selection{Exclude: r.defaults.ExcludeContainers}
+	if len(s.exclude) > 0 {
+		selection.Exclude = slices.Concat(selection.Exclude, s.exclude)
+	}
+	if len(s.containers) == 0 {
+		return selection
+	}
+	selection.Only = slices.DeleteFunc(slices.Clone(s.containers), func(name string) bool {
+		return slices.Contains(s.exclude, name)
+	})
+	if len(selection.Only) == 0 {
+		r.refuse(keyContainers, "exclude-containers takes out every one of them")
+	}
+	if _, byNamespace := r.isSet(keyContainers); !byNamespace {
+		r.warnAbsent(selection.Only)
+	}
+	return selection
+}
+
+// warnAbsent warns of containers that the pod does not have. It is no error, for another
+// webhook may add them yet.
+func (r *resolution) warnAbsent(names []string) {
+	var present []string
+	for _, list := range [][]Container{r.pod.Spec.InitContainers, r.pod.Spec.Containers} {
+		for i := range list {
+			present = append(present, list[i].Name)
+		}
+	}
+	for _, name := range names {
+		if !slices.Contains(present, name) {
+			r.warn(Prefix + keyContainers + " names " + quote(name) + ", which the pod does not have" + didYouMean(name, present))
+		}
+	}
+}
+
+func (r *resolution) preStop() PreStop {
+	hook := r.defaults.PreStop
+	switch {
+	case r.settings.preStop >= 0:
+		hook.Seconds = r.settings.preStop
+	case !r.settings.role.IsServer():
+		hook.Seconds = 0
+	}
+	return hook
+}
+
+// checkReload refuses what needs the agent and says what does not work yet.
+func (r *resolution) checkReload() {
+	const noAgent = "needs the agent, which is not part of this version; use reload: none with a program that reloads its files by itself"
+	s := &r.settings
+	if s.agent {
+		r.refuse(keyAgent, noAgent)
+	}
+	if s.reload == ReloadSignal {
+		r.refuse(keyReload, noAgent)
+		return
+	}
+	for _, key := range []string{keyReloadSignal, keyReloadContainer} {
+		if set, byNamespace := r.isSet(key); set && !byNamespace {
+			r.refuse(key, "only with reload: signal")
+		}
+	}
+	if s.reload == ReloadRestart {
+		r.warn(Prefix + keyReload + ": restart is recorded, but this version does not restart workloads yet")
+	}
+}

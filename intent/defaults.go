@@ -1,0 +1,126 @@
+package intent
+
+import (
+	"path"
+	"strings"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// Defaults is what the configuration says: the values for annotations that neither
+// pod nor namespace sets, and the bounds within which they may set them. The package
+// config reads it from a file and has checked it; start from [BuiltinDefaults] elsewhere.
+type Defaults struct {
+	// Version of the injector, written to the status annotation.
+	Version string
+	// TrustDomain is the authority of SPIFFE IDs.
+	TrustDomain string
+	// ClusterDomain ends the full name of Services.
+	ClusterDomain string
+
+	Issuer   Issuer
+	CABundle Bundle
+	Delivery Delivery
+	Key      PrivateKey
+	Server   Lifetime
+	Client   Lifetime
+	Both     Lifetime
+	// ExcludeContainers names sidecars that get no files unless a pod asks for it.
+	ExcludeContainers []string
+	Env               []EnvProfile
+	// PreStop is for servers; clients have a hook only if they ask.
+	PreStop   PreStop
+	Probes    ProbeMode
+	Reload    ReloadMode
+	Companion bool
+
+	// AllowedIssuers are the issuers that annotations may name, besides Issuer itself.
+	AllowedIssuers []IssuerRule
+	// AllowedNames are the grants of names that are not a pod's own.
+	AllowedNames []NameRule
+	// MinDuration and MaxDuration bound the annotation `duration`.
+	MinDuration, MaxDuration time.Duration
+}
+
+// IssuerRule allows the namespaces that it selects to use an issuer.
+type IssuerRule struct {
+	// Namespaces selects by labels; every Namespace has kubernetes.io/metadata.name.
+	Namespaces labels.Selector
+	// Name may hold shell wildcards, as in path.Match; Kind and Group are literal.
+	Name, Kind, Group string
+}
+
+func (r *IssuerRule) allows(ns *Namespace, issuer Issuer) bool {
+	if r.Kind != issuer.Kind || r.Group != issuer.Group || !r.Namespaces.Matches(labels.Set(ns.Labels)) {
+		return false
+	}
+	ok, err := path.Match(r.Name, issuer.Name)
+	return ok && err == nil
+}
+
+// NameRule grants names to the namespaces that it selects.
+type NameRule struct {
+	Namespaces labels.Selector
+	// DNSNames are names; a leading "*." stands for exactly one label, and also grants
+	// the wildcard itself.
+	DNSNames []string
+	// CommonNames are granted as they stand.
+	CommonNames []string
+}
+
+// matchesDNS reports whether the pattern, perhaps with a leading "*.", covers the name.
+func matchesDNS(pattern, name string) bool {
+	if pattern == name {
+		return true
+	}
+	domain, ok := strings.CutPrefix(pattern, "*")
+	if !ok {
+		return false
+	}
+	label, ok := strings.CutSuffix(name, domain)
+	return ok && label != "" && !strings.Contains(label, ".")
+}
+
+// BuiltinDefaults returns the defaults of an empty configuration file.
+func BuiltinDefaults() *Defaults {
+	const day = 24 * time.Hour
+	return &Defaults{
+		Version:       "dev",
+		TrustDomain:   "cluster.local",
+		ClusterDomain: "cluster.local",
+		Issuer:        Issuer{Name: "mtls-ca", Kind: "ClusterIssuer", Group: DefaultIssuerGroup},
+		CABundle:      Bundle{Kind: BundleConfigMap, Name: "mtls-ca-bundle", Key: "ca.crt"},
+		Delivery:      DeliveryCSI,
+		Key:           PrivateKey{Algorithm: cmapi.ECDSAKeyAlgorithm, Size: 256},
+		Server:        Lifetime{Duration: 90 * day, RenewBefore: 30 * day},
+		Client:        Lifetime{Duration: 30 * day, RenewBefore: 7 * day},
+		Both:          Lifetime{Duration: 90 * day, RenewBefore: 30 * day},
+		ExcludeContainers: []string{
+			"istio-proxy", "istio-init", "istio-validation",
+			"linkerd-proxy", "linkerd-init", "linkerd-network-validator",
+			"consul-dataplane", "kuma-sidecar", "kuma-init",
+			"vault-agent", "vault-agent-init",
+		},
+		Env:         []EnvProfile{EnvMTLS},
+		PreStop:     PreStop{Seconds: 10, Method: PreStopSleep},
+		Probes:      ProbesKeep,
+		Reload:      ReloadNone,
+		Companion:   true,
+		MinDuration: time.Hour,
+		MaxDuration: 365 * day,
+	}
+}
+
+// lifetime returns the role's default lifetime.
+func (d *Defaults) lifetime(role Role) Lifetime {
+	switch role {
+	case RoleServer:
+		return d.Server
+	case RoleClient:
+		return d.Client
+	default:
+		return d.Both
+	}
+}

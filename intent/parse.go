@@ -1,0 +1,291 @@
+package intent
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// The functions of this file parse one annotation value each. Their errors say what is
+// allowed and never repeat the value: the caller names key and value.
+
+// maxItems bounds the lists: more names than this belong into several workloads.
+const maxItems = 100
+
+// maxSubject is the upper bound of a common name, organization or organizational unit
+// in bytes (RFC 5280, appendix A.1).
+const maxSubject = 64
+
+// words returns the values of an enumeration as strings.
+func words[T ~string](values ...T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return out
+}
+
+func keyAlgorithms() []string {
+	return words(cmapi.ECDSAKeyAlgorithm, cmapi.RSAKeyAlgorithm, cmapi.Ed25519KeyAlgorithm)
+}
+
+func envProfiles() []string {
+	return words(EnvMTLS, EnvOpenSSL, EnvCurl, EnvPython, EnvNode, EnvGRPC, EnvPostgres, EnvAWS, EnvNone)
+}
+
+func signals() []string {
+	return []string{"SIGHUP", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGQUIT", "SIGTERM", "SIGWINCH"}
+}
+
+// notOneOf is the error of an enumeration.
+func notOneOf(word string, allowed []string) error {
+	return errors.New("must be one of " + strings.Join(allowed, ", ") + didYouMean(word, allowed))
+}
+
+func setOneOf[T ~string](field func(*settings) *T, allowed []string) func(*settings, string) error {
+	return func(s *settings, value string) error {
+		if !slices.Contains(allowed, value) {
+			return notOneOf(value, allowed)
+		}
+		*field(s) = T(value)
+		return nil
+	}
+}
+
+func setWord[T ~string](field func(*settings) *T, allowed ...T) func(*settings, string) error {
+	return setOneOf(field, words(allowed...))
+}
+
+// setText sets a single text that check accepts; check returns what is allowed.
+func setText(field func(*settings) *string, check func(string) error) func(*settings, string) error {
+	return func(s *settings, value string) error {
+		if err := check(value); err != nil {
+			return err
+		}
+		*field(s) = value
+		return nil
+	}
+}
+
+// splitList splits at commas, trims, and drops repetitions; an empty item is an error,
+// for it is more likely a slip than a wish.
+func splitList(value string) ([]string, error) {
+	items := make([]string, 0, strings.Count(value, ",")+1)
+	for item := range strings.SplitSeq(value, ",") {
+		item = strings.TrimSpace(item)
+		if item == "" {
+			return nil, errors.New("must be a comma-separated list without empty items")
+		}
+		if !slices.Contains(items, item) {
+			items = append(items, item)
+		}
+		if len(items) > maxItems {
+			return nil, fmt.Errorf("must have at most %d items", maxItems)
+		}
+	}
+	return items, nil
+}
+
+func setList(field func(*settings) *[]string, check func(string) error) func(*settings, string) error {
+	return func(s *settings, value string) error {
+		items, err := splitList(value)
+		if err != nil {
+			return err
+		}
+		for _, item := range items {
+			if err := check(item); err != nil {
+				return fmt.Errorf("item %s: %w", quote(item), err)
+			}
+		}
+		*field(s) = items
+		return nil
+	}
+}
+
+func setBool(field func(*settings) *bool) func(*settings, string) error {
+	return func(s *settings, value string) error {
+		if value != "true" && value != "false" {
+			return errors.New(`must be "true" or "false"`)
+		}
+		*field(s) = value == "true"
+		return nil
+	}
+}
+
+func setInteger(field func(*settings) *int64, lowest, highest int64) func(*settings, string) error {
+	return func(s *settings, value string) error {
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || n < lowest || n > highest || strconv.FormatInt(n, 10) != value {
+			return fmt.Errorf("must be a whole number from %d to %d", lowest, highest)
+		}
+		*field(s) = n
+		return nil
+	}
+}
+
+func setDuration(field func(*settings) *time.Duration) func(*settings, string) error {
+	return func(s *settings, value string) error {
+		d, err := time.ParseDuration(value)
+		if err != nil || d <= 0 || d%time.Second != 0 {
+			return errors.New("must be a Go duration of whole seconds such as 720h or 90m")
+		}
+		*field(s) = d
+		return nil
+	}
+}
+
+// setKeyAlgorithm takes any case, as the CSI driver does.
+func setKeyAlgorithm(s *settings, value string) error {
+	for _, algorithm := range keyAlgorithms() {
+		if strings.EqualFold(algorithm, value) {
+			s.keyAlgorithm = cmapi.PrivateKeyAlgorithm(algorithm)
+			return nil
+		}
+	}
+	return notOneOf(value, keyAlgorithms())
+}
+
+func setEnv(s *settings, value string) error {
+	items, err := splitList(value)
+	if err != nil {
+		return err
+	}
+	allowed := envProfiles()
+	profiles := make([]EnvProfile, len(items))
+	for i, item := range items {
+		if !slices.Contains(allowed, item) {
+			return fmt.Errorf("item %s: %w", quote(item), notOneOf(item, allowed))
+		}
+		profiles[i] = EnvProfile(item)
+	}
+	if slices.Contains(profiles, EnvNone) {
+		if len(profiles) > 1 {
+			return errors.New("none must stand alone")
+		}
+		profiles = nil
+	}
+	s.env = profiles
+	return nil
+}
+
+func setBundle(s *settings, value string) error {
+	kind, name := s.bundle.Kind, value
+	if before, after, found := strings.Cut(value, "/"); found {
+		kind, name = BundleKind(before), after
+	}
+	switch kind {
+	case BundleConfigMap:
+		if err := objectName(name); err != nil {
+			return err
+		}
+	case BundleClusterTrustBundle:
+		if err := clusterTrustBundleName(name); err != nil {
+			return err
+		}
+	default:
+		return errors.New("must be a name, ConfigMap/name or ClusterTrustBundle/name")
+	}
+	s.bundle.Kind, s.bundle.Name = kind, name
+	return nil
+}
+
+// clusterTrustBundleName accepts <name> or <signer domain>:<signer path>:<name>
+// (KEP-3257), each part in the characters that a URL path segment and our patch share.
+func clusterTrustBundleName(name string) error {
+	if len(name) > validation.DNS1123SubdomainMaxLength || !bundleName.MatchString(name) {
+		return errors.New("must be the name of a ClusterTrustBundle: lower-case letters, digits, '.', '-' and, behind a signer's name, ':'")
+	}
+	return nil
+}
+
+var (
+	bundleName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.:-]*[a-z0-9])?$`)
+	kindForm   = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`)
+)
+
+func dnsLabel(value string) error {
+	if len(validation.IsDNS1123Label(value)) > 0 {
+		return errors.New("must be a lower-case name of letters, digits and '-', at most 63 characters")
+	}
+	return nil
+}
+
+func objectName(value string) error {
+	if len(validation.IsDNS1123Subdomain(value)) > 0 {
+		return errors.New("must be a lower-case name of letters, digits, '-' and '.', at most 253 characters")
+	}
+	return nil
+}
+
+// dnsName accepts names and wildcards of one label. Upper case, trailing dots and
+// anything outside ASCII are refused: two spellings of one name would be two identities.
+func dnsName(value string) error {
+	if len(validation.IsDNS1123Subdomain(strings.TrimPrefix(value, "*."))) > 0 {
+		return errors.New("must be a lower-case DNS name without a trailing dot, at most 253 characters")
+	}
+	return nil
+}
+
+func kindName(value string) error {
+	if !kindForm.MatchString(value) {
+		return errors.New("must be a kind such as Issuer or ClusterIssuer")
+	}
+	return nil
+}
+
+// subjectText accepts what stands unchanged in a certificate's subject and in the CSI
+// driver's CSV attributes, where commas and quotes separate and "$" begins a variable.
+func subjectText(value string) error {
+	bad := func(r rune) bool {
+		return strings.ContainsRune(`$,"\`, r) || r == unicode.ReplacementChar || !unicode.IsPrint(r)
+	}
+	switch {
+	case value == "" || value != strings.TrimSpace(value):
+		return errors.New("must not be empty nor begin or end with a space")
+	case len(value) > maxSubject:
+		return fmt.Errorf("must have at most %d bytes (RFC 5280)", maxSubject)
+	case strings.ContainsFunc(value, bad):
+		return errors.New(`must have printable characters only, without comma, '$', '"' and '\'`)
+	}
+	return nil
+}
+
+// forbiddenMounts are folders that a container cannot do without.
+var forbiddenMounts = []string{"/dev", "/proc", "/sys", "/var/run/secrets/kubernetes.io", "/run/secrets/kubernetes.io"}
+
+func mountPath(value string) error {
+	if !path.IsAbs(value) || path.Clean(value) != value || value == "/" || len(value) > 1024 ||
+		strings.ContainsAny(value, ":$,") || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return errors.New("must be an absolute path such as /certs, without '..', ':', ',', '$' and a trailing '/'")
+	}
+	for _, forbidden := range forbiddenMounts {
+		if value == forbidden || strings.HasPrefix(value, forbidden+"/") || strings.HasPrefix(forbidden, value+"/") {
+			return fmt.Errorf("must not hide or lie in %s", forbidden)
+		}
+	}
+	if value == "/etc/tls/ca" || strings.HasPrefix(value, "/etc/tls/ca/") || value == "/etc/tls" || value == "/etc" {
+		return errors.New("must not be or hide /etc/tls/ca, where the CA bundle is mounted, nor be /etc")
+	}
+	return nil
+}
+
+// quote shows a value in a message: control characters escaped, long ones cut.
+func quote(value string) string { return strconv.Quote(shorten(value)) }
+
+// shorten cuts a value that is too long for a message.
+func shorten(value string) string {
+	const longest = 120
+	if len(value) <= longest {
+		return value
+	}
+	return strings.ToValidUTF8(value[:longest], "") + "…"
+}

@@ -1,0 +1,226 @@
+package intent
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// Result is the outcome of [Resolve]: exactly one of Intent, Skip and Errors is set.
+type Result struct {
+	Intent *Intent
+	Skip   SkipReason
+	// Errors holds every problem at once. Paths of a pod start at "metadata", those of
+	// its namespace at "namespace.metadata".
+	Errors field.ErrorList
+	// Warnings tell what is legal but odd; each is one sentence. They may accompany an
+	// Intent or a Skip.
+	Warnings []string
+}
+
+// Resolve decides what the pod is and gets. For each key of the annotation table the
+// pod's value beats its namespace's, and that beats the configuration's default.
+// services are those of the pod's namespace, selecting the pod or not.
+func Resolve(defaults *Defaults, ns *Namespace, pod *Pod, services []Service) Result {
+	if !hasKeys(pod.Metadata.Annotations) && !hasKeys(ns.Annotations) {
+		return Result{Skip: SkipNoRole}
+	}
+	r := resolution{defaults: defaults, ns: ns, pod: pod, settings: newSettings(defaults)}
+	r.collect()
+	r.parse()
+	skip := r.skip()
+	if skip == SkipMirrorPod || skip == SkipWindows {
+		return Result{Skip: skip}
+	}
+	if errs := r.problems(); len(errs) > 0 && r.settings.role == "" {
+		return Result{Errors: errs} // without a role nothing else can be checked
+	} else if skip != "" && len(errs) == 0 {
+		return Result{Skip: skip, Warnings: r.warnings}
+	} else if skip != "" {
+		return Result{Errors: errs}
+	}
+	in := r.intent(services)
+	if errs := r.problems(); len(errs) > 0 {
+		return Result{Errors: errs}
+	}
+	return Result{Intent: in, Warnings: r.warnings}
+}
+
+// resolution is the state of one Resolve.
+type resolution struct {
+	defaults *Defaults
+	ns       *Namespace
+	pod      *Pod
+
+	raw      [len(table)]raw
+	settings settings
+	// podErrors and nsErrors are kept apart, for a pod that opts out is not refused for
+	// what its namespace says.
+	podErrors, nsErrors field.ErrorList
+	warnings            []string
+}
+
+// raw is an annotation's value and where it stands.
+type raw struct {
+	value          string
+	set, namespace bool
+}
+
+// settings are the parsed values, on top of the configuration's. Zero values (-1 for
+// preStop) stand for "not set" where the default depends on other values.
+type settings struct {
+	role                          Role
+	delivery                      Delivery
+	services, dnsNames            []string
+	subject                       Subject
+	issuer                        Issuer
+	duration, renewBefore         time.Duration
+	keyAlgorithm                  cmapi.PrivateKeyAlgorithm
+	keySize                       int64
+	containers, exclude           []string
+	mountPath                     string
+	bundle                        Bundle
+	env                           []EnvProfile
+	preStop                       int64
+	fsGroup                       int64
+	reload                        ReloadMode
+	reloadSignal, reloadContainer string
+	agent, companion              bool
+	probes                        ProbeMode
+}
+
+func newSettings(d *Defaults) settings {
+	return settings{
+		delivery: d.Delivery, issuer: d.Issuer, keyAlgorithm: d.Key.Algorithm, bundle: d.CABundle,
+		env: d.Env, preStop: -1, reload: d.Reload, companion: d.Companion, probes: d.Probes,
+	}
+}
+
+func hasKeys(annotations map[string]string) bool {
+	for key := range annotations {
+		if strings.HasPrefix(key, Prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// collect gathers the raw values, the pod's over its namespace's, and refuses keys that
+// are unknown or stand where they may not.
+func (r *resolution) collect() {
+	var unknown [2][]string
+	for i, annotations := range [2]map[string]string{r.ns.Annotations, r.pod.Metadata.Annotations} {
+		namespace := i == 0
+		for key, value := range annotations {
+			name, ours := strings.CutPrefix(key, Prefix)
+			if !ours {
+				continue
+			}
+			switch row := lookup(name); {
+			case row < 0 || namespace && table[row].Scope != ScopeAny:
+				unknown[i] = append(unknown[i], name)
+			case table[row].Scope != ScopeStatus:
+				r.raw[row] = raw{value: value, set: true, namespace: namespace}
+			}
+		}
+	}
+	for i, names := range unknown {
+		slices.Sort(names)
+		for _, name := range names {
+			r.refuseKey(name, i == 0)
+		}
+	}
+}
+
+func (r *resolution) refuseKey(name string, namespace bool) {
+	if !namespace {
+		r.podErrors = append(r.podErrors, field.Invalid(annotationPath(name, false), quoted(name), unknownKey(name)))
+		return
+	}
+	detail := unknownKey(name)
+	if lookup(name) >= 0 {
+		detail = "may stand on pods only, not on a Namespace"
+	}
+	r.nsErrors = append(r.nsErrors, field.Invalid(annotationPath(name, true), quoted(name), detail))
+}
+
+func quoted(name string) string { return shorten(Prefix + name) }
+
+func annotationPath(name string, namespace bool) *field.Path {
+	root := field.NewPath("metadata", "annotations")
+	if namespace {
+		root = field.NewPath("namespace", "metadata", "annotations")
+	}
+	return root.Key(quoted(name))
+}
+
+// parse reads the values in the order of the table.
+func (r *resolution) parse() {
+	for row := range table {
+		if value := &r.raw[row]; value.set {
+			if err := table[row].set(&r.settings, value.value); err != nil {
+				r.refuseRow(row, err.Error())
+			}
+		}
+	}
+}
+
+// refuse records a problem with the value of a key, wherever it was set; with a value
+// that nobody set, the problem is the configuration's and its path names the key.
+func (r *resolution) refuse(key, detail string) { r.refuseRow(lookup(key), detail) }
+
+func (r *resolution) refuseRow(row int, detail string) {
+	value := &r.raw[row]
+	err := field.Invalid(annotationPath(table[row].Name, value.namespace), shorten(value.value), detail)
+	if value.namespace {
+		r.nsErrors = append(r.nsErrors, err)
+		return
+	}
+	r.podErrors = append(r.podErrors, err)
+}
+
+func (r *resolution) warn(text string) { r.warnings = append(r.warnings, text) }
+
+// isSet reports whether pod or namespace sets the key, and which of them.
+func (r *resolution) isSet(key string) (set, byNamespace bool) {
+	value := &r.raw[lookup(key)]
+	return value.set, value.namespace
+}
+
+// problems returns what there is to refuse: the pod's own problems first.
+func (r *resolution) problems() field.ErrorList {
+	if _, byNamespace := r.isSet(keyRole); r.settings.role == RoleNone && !byNamespace {
+		return r.podErrors
+	}
+	return append(slices.Clip(r.podErrors), r.nsErrors...)
+}
+
+// skip returns why the pod is to be left alone, or "".
+func (r *resolution) skip() SkipReason {
+	_, mirror := r.pod.Metadata.Annotations[corev1.MirrorPodAnnotationKey]
+	switch {
+	case mirror:
+		return SkipMirrorPod
+	case r.settings.role == RoleNone:
+		return SkipRoleNone
+	case r.settings.role == "":
+		if hasKeys(r.pod.Metadata.Annotations) {
+			r.warn("the pod has annotations under " + Prefix + " but no role, so they have no effect: set " + Prefix + keyRole)
+		}
+		return SkipNoRole
+	case isWindows(&r.pod.Spec):
+		return SkipWindows
+	}
+	return ""
+}
+
+func isWindows(spec *PodSpec) bool {
+	if spec.OS != nil {
+		return spec.OS.Name == corev1.Windows
+	}
+	return spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
+}
