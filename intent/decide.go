@@ -7,6 +7,7 @@ import (
 	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // minRenewBefore is cert-manager's own lower bound.
@@ -41,7 +42,8 @@ func (r *resolution) intent(services []Service) *Intent {
 	in.Usages = usages(in.Role, in.Key.Algorithm)
 	in.FSGroup = r.fsGroup(&in.Containers)
 	r.checkReload()
-	if s.delivery == DeliverySecret && !s.companion {
+	r.checkServiceAccount(in.ServiceAccount)
+	if s.delivery == DeliverySecret && !s.companion && r.sound(keyDelivery, keyCompanion) {
 		r.refuse(keyCompanion, "must be true with delivery: secret, whose Secret is the companion Certificate's")
 	}
 	return in
@@ -65,22 +67,22 @@ func usages(role Role, algorithm cmapi.PrivateKeyAlgorithm) []cmapi.KeyUsage {
 
 func (r *resolution) issuer() Issuer {
 	issuer := r.settings.issuer
-	if issuer == r.defaults.Issuer {
+	if issuer == r.defaults.Issuer || !r.sound(keyIssuer, keyIssuerKind, keyIssuerGroup) {
 		return issuer
 	}
 	allowed := []string{r.defaults.Issuer.String()}
 	for i := range r.defaults.AllowedIssuers {
 		rule := &r.defaults.AllowedIssuers[i]
-		if rule.allows(r.ns, issuer) {
+		if !rule.Namespaces.Matches(labels.Set(r.ns.Labels)) {
+			continue
+		}
+		if rule.covers(issuer) {
 			return issuer
 		}
-		pattern := Issuer{Name: rule.Name, Kind: rule.Kind, Group: rule.Group}
-		if rule.allows(r.ns, pattern) {
-			allowed = append(allowed, pattern.String())
-		}
+		allowed = append(allowed, Issuer{Name: rule.Name, Kind: rule.Kind, Group: rule.Group}.String())
 	}
 	r.refuse(r.firstSet(keyIssuer, keyIssuerKind, keyIssuerGroup), "issuer "+issuer.String()+
-		" is not allowed in namespace "+quote(r.ns.Name)+"; allowed by the configuration: "+strings.Join(allowed, ", "))
+		" is not allowed in namespace "+quote(r.ns.Name)+"; allowed by the configuration: "+some(allowed))
 	return issuer
 }
 
@@ -103,7 +105,7 @@ func (r *resolution) key() PrivateKey {
 	default:
 		key.Size = defaultKeySize(key.Algorithm)
 	}
-	if err := key.Validate(); err != nil {
+	if err := key.Validate(); err != nil && r.sound(keyKeyAlgorithm, keyKeySize) {
 		r.refuse(r.firstSet(keyKeySize, keyKeyAlgorithm), err.Error())
 	}
 	return key
@@ -154,7 +156,7 @@ func (r *resolution) lifetime() Lifetime {
 	}
 	if s.renewBefore != 0 {
 		life.RenewBefore = s.renewBefore
-		if s.renewBefore < minRenewBefore || s.renewBefore >= life.Duration {
+		if (s.renewBefore < minRenewBefore || s.renewBefore >= life.Duration) && r.sound(keyDuration) {
 			r.refuse(keyRenewBefore, "must be at least "+ShortDuration(minRenewBefore)+
 				" and less than the lifetime of "+ShortDuration(life.Duration))
 		}
@@ -235,7 +237,7 @@ func (r *resolution) checkReload() {
 		return
 	}
 	for _, key := range []string{keyReloadSignal, keyReloadContainer} {
-		if set, byNamespace := r.isSet(key); set && !byNamespace {
+		if set, byNamespace := r.isSet(key); set && !byNamespace && r.sound(key, keyReload) {
 			r.refuse(key, "only with reload: signal")
 		}
 	}

@@ -52,12 +52,10 @@ type IssuerRule struct {
 	Name, Kind, Group string
 }
 
-func (r *IssuerRule) allows(ns *Namespace, issuer Issuer) bool {
-	if r.Kind != issuer.Kind || r.Group != issuer.Group || !r.Namespaces.Matches(labels.Set(ns.Labels)) {
-		return false
-	}
+// covers reports whether the rule is about this issuer.
+func (r *IssuerRule) covers(issuer Issuer) bool {
 	ok, err := path.Match(r.Name, issuer.Name)
-	return ok && err == nil
+	return ok && err == nil && r.Kind == issuer.Kind && r.Group == issuer.Group
 }
 
 // NameRule grants names to the namespaces that it selects.
@@ -75,12 +73,9 @@ func matchesDNS(pattern, name string) bool {
 	if pattern == name {
 		return true
 	}
-	domain, ok := strings.CutPrefix(pattern, "*")
-	if !ok {
-		return false
-	}
-	label, ok := strings.CutSuffix(name, domain)
-	return ok && label != "" && !strings.Contains(label, ".")
+	domain, wildcard := strings.CutPrefix(pattern, "*.")
+	label, rest, _ := strings.Cut(name, ".")
+	return wildcard && rest == domain && label != ""
 }
 
 // BuiltinDefaults returns the defaults of an empty configuration file.

@@ -1,18 +1,24 @@
 package intent
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // fsGroup returns the group that the CSI driver must be told: the annotation's, else
 // none when the pod has its own fsGroup (which the driver takes by itself), else the
 // group that all selected containers run with.
 func (r *resolution) fsGroup(selection *Selection) *int64 {
-	if group := r.settings.fsGroup; group != 0 {
-		if r.settings.delivery == DeliverySecret {
+	group := r.settings.fsGroup
+	switch pod := r.pod.Spec.SecurityContext; {
+	case r.settings.delivery == DeliverySecret:
+		if group != 0 {
 			r.warn(Prefix + keyFSGroup + " has no effect with delivery: secret, for Secret volumes follow the pod's securityContext.fsGroup")
 		}
-		return &group
-	}
-	if pod := r.pod.Spec.SecurityContext; pod != nil && pod.FSGroup != nil || r.settings.delivery == DeliverySecret {
+		return nil
+	case group != 0:
+		return new(group)
+	case pod != nil && pod.FSGroup != nil:
 		return nil
 	}
 	return r.runAsGroup(selection)
@@ -21,52 +27,55 @@ func (r *resolution) fsGroup(selection *Selection) *int64 {
 // runAsGroup returns the group that the selected containers share, and warns where it
 // cannot be known who will be able to read the key.
 func (r *resolution) runAsGroup(selection *Selection) *int64 {
-	groups := map[int64]bool{}
+	var groups []int64
 	for _, list := range [][]Container{r.pod.Spec.InitContainers, r.pod.Spec.Containers} {
 		for i := range list {
-			if !selection.Includes(list[i].Name) {
+			if !selection.Includes(list[i].Name) || runsAsRoot(r.pod.Spec.SecurityContext, list[i].SecurityContext) {
 				continue
 			}
-			id, known := groupOf(r.pod.Spec.SecurityContext, list[i].SecurityContext)
-			if !known {
+			id := groupOf(r.pod.Spec.SecurityContext, list[i].SecurityContext)
+			if id == nil {
 				r.warn("container " + quote(list[i].Name) + " runs as a non-root user without a known group and may not be able to read its key: set " +
 					Prefix + keyFSGroup + " or the pod's securityContext.fsGroup")
-				continue
-			}
-			if id != 0 { // group 0 owns the files anyway
-				groups[id] = true
+			} else if !slices.Contains(groups, *id) {
+				groups = append(groups, *id)
 			}
 		}
 	}
-	switch len(groups) {
-	case 0:
+	switch {
+	case len(groups) > 1:
+		r.warn("the containers run with " + strconv.Itoa(len(groups)) + " different groups, so not all can read the key: set " +
+			Prefix + keyFSGroup + " or the pod's securityContext.fsGroup")
 		return nil
-	case 1:
-		for id := range groups {
-			return &id
-		}
+	case len(groups) == 0 || groups[0] == 0: // the driver's files belong to group 0 anyway
+		return nil
 	}
-	r.warn("the containers run with " + strconv.Itoa(len(groups)) + " different groups, so not all can read the key: set " +
-		Prefix + keyFSGroup + " or the pod's securityContext.fsGroup")
-	return nil
+	return &groups[0]
 }
 
-// groupOf returns the group that a container runs with, as far as the specification
-// says. Root has group 0; another user's group may stand in the image's /etc/passwd only.
-func groupOf(pod *PodSecurityContext, container *SecurityContext) (group int64, known bool) {
-	if pod == nil {
-		pod = &PodSecurityContext{}
-	}
-	if container == nil {
-		container = &SecurityContext{}
-	}
-	if id := firstNonNil(container.RunAsGroup, pod.RunAsGroup); id != nil {
-		return *id, true
-	}
+// runsAsRoot reports whether the container owns the driver's files, as far as the
+// specification says: another user may stand in the image.
+func runsAsRoot(pod *PodSecurityContext, container *SecurityContext) bool {
+	pod, container = orEmpty(pod), orEmpty(container)
 	user := firstNonNil(container.RunAsUser, pod.RunAsUser)
+	if user != nil {
+		return *user == 0
+	}
 	nonRoot := firstNonNil(container.RunAsNonRoot, pod.RunAsNonRoot)
-	runsAsRoot := user != nil && *user == 0 || user == nil && (nonRoot == nil || !*nonRoot)
-	return 0, runsAsRoot
+	return (nonRoot == nil || !*nonRoot) && groupOf(pod, container) == nil
+}
+
+// groupOf returns the group that a container runs with, or nil where only the image's
+// /etc/passwd may know.
+func groupOf(pod *PodSecurityContext, container *SecurityContext) *int64 {
+	return firstNonNil(orEmpty(container).RunAsGroup, orEmpty(pod).RunAsGroup)
+}
+
+func orEmpty[T any](context *T) *T {
+	if context == nil {
+		return new(T)
+	}
+	return context
 }
 
 func firstNonNil[T any](a, b *T) *T {

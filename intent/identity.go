@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // claims is who a pod may be, and who it asks to be.
@@ -38,6 +39,8 @@ func (r *resolution) identity(workload Workload, all []Service) Identity {
 	id := Identity{SPIFFEID: r.spiffeID(), Subject: r.settings.subject}
 	if r.settings.role.IsServer() {
 		c.serve(&id)
+	} else if len(r.settings.services) > 0 {
+		r.warn(Prefix + keyService + " has no effect with role: client, which serves nobody")
 	}
 	c.addNames(&id)
 	c.commonName(&id)
@@ -55,6 +58,14 @@ func (r *resolution) serviceAccount() string {
 		return name
 	}
 	return "default"
+}
+
+// checkServiceAccount keeps out what would say something else within the SPIFFE ID. The
+// API server refuses such a pod too, but only after admission.
+func (r *resolution) checkServiceAccount(name string) {
+	if err := objectName(name); err != nil {
+		r.podErrors = append(r.podErrors, field.Invalid(field.NewPath("spec", "serviceAccountName"), shorten(name), err.Error()))
+	}
 }
 
 // serve gives the names of the Services that the pod serves, or of its workload when
@@ -110,7 +121,7 @@ func (c *claims) selectingServices() string {
 	if len(c.services) == 0 {
 		return "no Service selects this pod"
 	}
-	return "allowed: " + strings.Join(c.serviceNames(), ", ")
+	return "allowed: " + some(c.serviceNames())
 }
 
 // ownsWorkloadName reports whether the workload's name is the pod's own: no other pods
@@ -177,22 +188,20 @@ func (c *claims) addNames(id *Identity) {
 	}
 }
 
-// commonName checks the annotation's common name, or takes the first full name that
+// commonName checks the annotation's common name, or takes the first full name if it
 // fits into the 64 bytes of RFC 5280.
 func (c *claims) commonName(id *Identity) {
 	if asked := id.Subject.CommonName; asked != "" {
 		granted := func(rule *NameRule) bool { return slices.Contains(rule.CommonNames, asked) }
-		if !slices.Contains(id.DNSNames, asked) && !c.granted(granted) {
+		if !slices.Contains(id.DNSNames, asked) && !c.granted(granted) && c.sound(keyService, keyDNSNames) {
 			c.refuse(keyCommonName, "must be one of the certificate's DNS names or granted to namespace "+
 				quote(c.ns.Name)+" by the configuration (identity.allow)"+didYouMean(asked, id.DNSNames))
 		}
 		return
 	}
 	domain := ".svc." + c.defaults.ClusterDomain
-	for _, name := range id.DNSNames {
-		if len(name) <= maxSubject && strings.HasSuffix(name, domain) {
-			id.Subject.CommonName = name
-			return
-		}
+	first := slices.IndexFunc(id.DNSNames, func(name string) bool { return strings.HasSuffix(name, domain) })
+	if first >= 0 && len(id.DNSNames[first]) <= maxSubject {
+		id.Subject.CommonName = id.DNSNames[first]
 	}
 }

@@ -64,7 +64,7 @@ const (
 // Keys returns the annotation table in the order of the documentation. It is the only
 // definition of the annotations: validation, did-you-mean, documentation and help are
 // made from it.
-func Keys() []Key { return table[:] }
+func Keys() []Key { return slices.Clone(table[:]) }
 
 // table is read-only; [Keys] shows it to others.
 var table = [...]Key{
@@ -255,7 +255,8 @@ func nearest(word string, candidates []string) string {
 	if len(word) > longest {
 		return ""
 	}
-	best, bestDistance := "", max(2, len(word)/3)+1
+	// At least half of the word must stand, so that "db" is no typo of "web".
+	best, bestDistance := "", min(max(2, len(word)/3), len(word)/2)+1
 	for _, c := range candidates {
 		if d := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(c)); d < bestDistance {
 			best, bestDistance = c, d

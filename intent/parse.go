@@ -79,7 +79,11 @@ func setText(field func(*settings) *string, check func(string) error) func(*sett
 // splitList splits at commas, trims, and drops repetitions; an empty item is an error,
 // for it is more likely a slip than a wish.
 func splitList(value string) ([]string, error) {
-	items := make([]string, 0, strings.Count(value, ",")+1)
+	count := strings.Count(value, ",") + 1
+	if count > maxItems {
+		return nil, fmt.Errorf("must have at most %d items", maxItems)
+	}
+	items := make([]string, 0, count)
 	for item := range strings.SplitSeq(value, ",") {
 		item = strings.TrimSpace(item)
 		if item == "" {
@@ -87,9 +91,6 @@ func splitList(value string) ([]string, error) {
 		}
 		if !slices.Contains(items, item) {
 			items = append(items, item)
-		}
-		if len(items) > maxItems {
-			return nil, fmt.Errorf("must have at most %d items", maxItems)
 		}
 	}
 	return items, nil
@@ -229,10 +230,22 @@ func objectName(value string) error {
 // dnsName accepts names and wildcards of one label. Upper case, trailing dots and
 // anything outside ASCII are refused: two spellings of one name would be two identities.
 func dnsName(value string) error {
-	if len(validation.IsDNS1123Subdomain(strings.TrimPrefix(value, "*."))) > 0 {
-		return errors.New("must be a lower-case DNS name without a trailing dot, at most 253 characters")
+	if len(value) > validation.DNS1123SubdomainMaxLength || hasLongLabel(value) ||
+		len(validation.IsDNS1123Subdomain(strings.TrimPrefix(value, "*."))) > 0 {
+		return errors.New("must be a lower-case DNS name without a trailing dot, at most 253 characters, 63 between dots")
 	}
 	return nil
+}
+
+// hasLongLabel checks what the API server does not ask of its own subdomains, but
+// RFC 1035, section 2.3.4, does.
+func hasLongLabel(name string) bool {
+	for label := range strings.SplitSeq(name, ".") {
+		if len(label) > validation.DNS1123LabelMaxLength {
+			return true
+		}
+	}
+	return false
 }
 
 func kindName(value string) error {
@@ -288,4 +301,13 @@ func shorten(value string) string {
 		return value
 	}
 	return strings.ToValidUTF8(value[:longest], "") + "…"
+}
+
+// some joins names for a message, the first few of many.
+func some(names []string) string {
+	const most = 10
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:most], ", ") + " and " + strconv.Itoa(len(names)-most) + " more"
 }

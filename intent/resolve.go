@@ -2,6 +2,7 @@ package intent
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -64,10 +65,11 @@ type resolution struct {
 	warnings            []string
 }
 
-// raw is an annotation's value and where it stands.
+// raw is an annotation's value and where it stands; malformed says that the table
+// refused the value.
 type raw struct {
-	value          string
-	set, namespace bool
+	value                     string
+	set, namespace, malformed bool
 }
 
 // settings are the parsed values, on top of the configuration's. Zero values (-1 for
@@ -128,34 +130,44 @@ func (r *resolution) collect() {
 			}
 		}
 	}
-	for i, names := range unknown {
-		slices.Sort(names)
-		for _, name := range names {
-			r.refuseKey(name, i == 0)
+	r.nsErrors, r.podErrors = refuseKeys(unknown[0], true), refuseKeys(unknown[1], false)
+}
+
+// refuseKeys refuses keys that are unknown, or known but not for a Namespace. A pod has
+// a handful of them at most; thousands are an attack, and looking for the nearest costs.
+func refuseKeys(names []string, namespace bool) field.ErrorList {
+	const most = 50
+	if len(names) == 0 {
+		return nil
+	}
+	var errs field.ErrorList
+	root := annotationsPath(namespace)
+	slices.Sort(names)
+	for i, name := range names {
+		if i == most {
+			detail := "and " + strconv.Itoa(len(names)-most) + " more annotations that are unknown"
+			return append(errs, field.Invalid(root, len(names), detail))
 		}
+		detail := "may stand on pods only, not on a Namespace"
+		if lookup(name) < 0 {
+			detail = unknownKey(name)
+		}
+		errs = append(errs, field.Invalid(root.Key(printable(name)), shorten(Prefix+name), detail))
 	}
+	return errs
 }
 
-func (r *resolution) refuseKey(name string, namespace bool) {
-	if !namespace {
-		r.podErrors = append(r.podErrors, field.Invalid(annotationPath(name, false), quoted(name), unknownKey(name)))
-		return
-	}
-	detail := unknownKey(name)
-	if lookup(name) >= 0 {
-		detail = "may stand on pods only, not on a Namespace"
-	}
-	r.nsErrors = append(r.nsErrors, field.Invalid(annotationPath(name, true), quoted(name), detail))
+// printable returns a key for a field path, which shows it as it stands.
+func printable(name string) string {
+	text := quote(Prefix + name)
+	return text[1 : len(text)-1]
 }
 
-func quoted(name string) string { return shorten(Prefix + name) }
-
-func annotationPath(name string, namespace bool) *field.Path {
-	root := field.NewPath("metadata", "annotations")
+func annotationsPath(namespace bool) *field.Path {
 	if namespace {
-		root = field.NewPath("namespace", "metadata", "annotations")
+		return field.NewPath("namespace", "metadata", "annotations")
 	}
-	return root.Key(quoted(name))
+	return field.NewPath("metadata", "annotations")
 }
 
 // parse reads the values in the order of the table.
@@ -163,6 +175,7 @@ func (r *resolution) parse() {
 	for row := range table {
 		if value := &r.raw[row]; value.set {
 			if err := table[row].set(&r.settings, value.value); err != nil {
+				value.malformed = true
 				r.refuseRow(row, err.Error())
 			}
 		}
@@ -175,12 +188,20 @@ func (r *resolution) refuse(key, detail string) { r.refuseRow(lookup(key), detai
 
 func (r *resolution) refuseRow(row int, detail string) {
 	value := &r.raw[row]
-	err := field.Invalid(annotationPath(table[row].Name, value.namespace), shorten(value.value), detail)
+	path := annotationsPath(value.namespace).Key(Prefix + table[row].Name)
+	err := field.Invalid(path, shorten(value.value), detail)
 	if value.namespace {
 		r.nsErrors = append(r.nsErrors, err)
 		return
 	}
 	r.podErrors = append(r.podErrors, err)
+}
+
+// sound reports whether none of the keys is malformed. What hangs together is checked
+// only then: the configuration's value stands in for a malformed one, and to compare
+// others with it would make problems that are none.
+func (r *resolution) sound(keys ...string) bool {
+	return !slices.ContainsFunc(keys, func(key string) bool { return r.raw[lookup(key)].malformed })
 }
 
 func (r *resolution) warn(text string) { r.warnings = append(r.warnings, text) }

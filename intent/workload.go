@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -48,15 +49,16 @@ func WorkloadOf(pod *Pod) Workload {
 }
 
 func topOf(owner *OwnerReference, labels map[string]string) Workload {
-	switch owner.Kind {
-	case "ReplicaSet":
+	// By group, too: Volcano, for one, has a Job of its own.
+	switch schema.FromAPIVersionAndKind(owner.APIVersion, owner.Kind).GroupKind() {
+	case schema.GroupKind{Group: appsv1.GroupName, Kind: "ReplicaSet"}:
 		if name, ok := withoutHash(owner.Name, labels[appsv1.DefaultDeploymentUniqueLabelKey]); ok {
 			return Workload{APIVersion: "apps/v1", Kind: "Deployment", Name: name}
 		}
 		if name, ok := withoutHash(owner.Name, labels[rolloutsHash]); ok {
 			return Workload{APIVersion: "argoproj.io/v1alpha1", Kind: "Rollout", Name: name}
 		}
-	case "Job":
+	case schema.GroupKind{Group: batchv1.GroupName, Kind: "Job"}:
 		if name, ok := cronJobOf(owner.Name); ok {
 			return Workload{APIVersion: "batch/v1", Kind: "CronJob", Name: name}
 		}
@@ -75,36 +77,54 @@ func withoutHash(name, hash string) (string, bool) {
 
 // cronJobOf tells a CronJob from the name that its controller gives to Jobs:
 // <cronjob>-<scheduled time in minutes since 1970>. A date such as 20261121 at the end
-// of a hand-made Job's name is a minute of 2008, before there were CronJobs.
+// of a hand-made Job's name is a minute of 2008, before there were CronJobs, and seconds
+// since 1970 have ten digits.
 func cronJobOf(job string) (string, bool) {
-	const firstMinute = 23_667_840 // 2015-01-01
+	const (
+		digits      = 8          // until 2160
+		firstMinute = 23_667_840 // 2015-01-01
+	)
 	cut := strings.LastIndexByte(job, '-')
-	if cut < 1 {
+	if cut < 1 || len(job)-cut-1 != digits {
 		return "", false
 	}
 	minute, err := strconv.ParseUint(job[cut+1:], 10, 32)
-	return job[:cut], err == nil && minute >= firstMinute && job[cut+1] != '0'
+	return job[:cut], err == nil && minute >= firstMinute
 }
 
 // CompanionName names the companion Certificate and its Secret: <name>-mtls for a
 // Deployment, <name>-mtls-<kind> for the other built-in kinds, and with a hash of group
 // and kind for all others. So workloads of one name and different kinds never share a
-// key, and the name is known from the pod alone (docs/decisions/0003).
+// key, and the name is known from the pod alone (docs/decisions/0003). It is always a DNS
+// subdomain of at most 253 characters, also where an owner reference, which the API server
+// does not check, names what cannot exist.
 func CompanionName(w Workload) string {
-	suffix := "-mtls"
-	group := schema.FromAPIVersionAndKind(w.APIVersion, w.Kind).Group
-	switch {
-	case group == appsv1.GroupName && w.Kind == "Deployment":
-	case builtinKind(group, w.Kind):
-		suffix += "-" + strings.ToLower(w.Kind)
-	default:
-		suffix += "-" + strings.ToLower(w.Kind) + "-" + shortHash(group+"/"+w.Kind)
-	}
-	if name := w.Name + suffix; len(name) <= validation.DNS1123SubdomainMaxLength {
+	suffix := companionSuffix(w)
+	if name := w.Name + suffix; objectName(name) == nil {
 		return name
 	}
 	suffix = "-" + shortHash(w.Name) + suffix
-	return strings.TrimRight(w.Name[:validation.DNS1123SubdomainMaxLength-len(suffix)], "-.") + suffix
+	stem := w.Name[:min(len(w.Name), validation.DNS1123SubdomainMaxLength-len(suffix))]
+	if stem = strings.TrimRight(stem, "-."); objectName(stem) != nil {
+		stem = "workload"
+	}
+	return stem + suffix
+}
+
+func companionSuffix(w Workload) string {
+	const suffix = "-mtls"
+	group := schema.FromAPIVersionAndKind(w.APIVersion, w.Kind).Group
+	kind := strings.ToLower(w.Kind)
+	switch {
+	case group == appsv1.GroupName && w.Kind == "Deployment":
+		return suffix
+	case builtinKind(group, w.Kind):
+		return suffix + "-" + kind
+	case dnsLabel(kind) != nil:
+		return suffix + "-" + shortHash(group+"/"+w.Kind)
+	default:
+		return suffix + "-" + kind + "-" + shortHash(group+"/"+w.Kind)
+	}
 }
 
 func builtinKind(group, kind string) bool {
@@ -112,7 +132,7 @@ func builtinKind(group, kind string) bool {
 	case "ReplicaSet", "StatefulSet", "DaemonSet":
 		return group == appsv1.GroupName
 	case "Job", "CronJob":
-		return group == "batch"
+		return group == batchv1.GroupName
 	case "Pod", "ReplicationController":
 		return group == corev1.GroupName
 	}
