@@ -1,0 +1,234 @@
+package config
+
+// What a well-formed file may still have wrong. A value that an annotation could set as
+// well is checked by the annotation's own rule (intent.Check).
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"example.io/mtls-injector/intent"
+)
+
+// validate returns every problem of a completed configuration.
+func validate(c *InjectorConfiguration) field.ErrorList {
+	var v validator
+	v.trustDomain(c.TrustDomain, field.NewPath("trustDomain"))
+	v.messages(validation.IsDNS1123Subdomain, c.ClusterDomain, field.NewPath("clusterDomain"))
+	v.issuer(c.Issuer, field.NewPath("issuer"))
+	for i := range c.AllowedIssuers {
+		v.issuerRule(&c.AllowedIssuers[i], field.NewPath("allowedIssuers").Index(i))
+	}
+	v.caBundle(c.CABundle, field.NewPath("caBundle"))
+	v.annotation("delivery", string(c.Delivery), field.NewPath("delivery"))
+	v.privateKey(c.PrivateKey, field.NewPath("privateKey"))
+	v.lifetimes(&c.Lifetimes, field.NewPath("lifetimes"))
+	v.list(c.Containers.Exclude, field.NewPath("containers", "exclude"), validation.IsDNS1123Label)
+	v.env(c.Env, field.NewPath("env"))
+	v.preStop(c.PreStop, field.NewPath("preStop"))
+	v.annotation("probes", string(c.Probes), field.NewPath("probes"))
+	v.reload(c.Reload, field.NewPath("reload"))
+	if !c.Companion && c.Delivery == intent.DeliverySecret {
+		v.invalid(field.NewPath("companion"), c.Companion, "must be true with delivery: secret, whose Secret is the companion Certificate's")
+	}
+	for i := range c.Identity.Allow {
+		v.nameRule(&c.Identity.Allow[i], field.NewPath("identity", "allow").Index(i))
+	}
+	return v.errs
+}
+
+// validator collects the problems.
+type validator struct {
+	errs field.ErrorList
+}
+
+func (v *validator) invalid(path *field.Path, value any, detail string) {
+	v.errs = append(v.errs, field.Invalid(path, value, detail))
+}
+
+// annotation checks a value as the annotation of that name would be.
+func (v *validator) annotation(name, value string, path *field.Path) {
+	if err := intent.Check(name, value); err != nil {
+		v.invalid(path, value, err.Error())
+	}
+}
+
+// messages checks a value with one of apimachinery's functions.
+func (v *validator) messages(check func(string) []string, value string, path *field.Path) {
+	for _, message := range check(value) {
+		v.invalid(path, value, message)
+	}
+}
+
+// list checks every item, and that none comes twice.
+func (v *validator) list(items []string, path *field.Path, check func(string) []string) {
+	for i, item := range items {
+		if slices.Contains(items[:i], item) {
+			v.errs = append(v.errs, field.Duplicate(path.Index(i), item))
+			continue
+		}
+		v.messages(check, item, path.Index(i))
+	}
+}
+
+// trustDomain follows the SPIFFE ID specification, section 2.1.
+func (v *validator) trustDomain(value string, path *field.Path) {
+	outside := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune(".-_", r)
+	}
+	const longest = 255
+	if value == "" || len(value) > longest || strings.ContainsFunc(value, outside) {
+		v.invalid(path, value, "must be a SPIFFE trust domain: 1 to 255 lower-case letters, digits, '.', '-' and '_'")
+	}
+}
+
+func (v *validator) issuer(issuer Issuer, path *field.Path) {
+	v.annotation("issuer", issuer.Name, path.Child("name"))
+	v.kindAndGroup(issuer.Kind, issuer.Group, path)
+}
+
+func (v *validator) kindAndGroup(kind, group string, path *field.Path) {
+	v.annotation("issuer-kind", kind, path.Child("kind"))
+	v.annotation("issuer-group", group, path.Child("group"))
+}
+
+func (v *validator) caBundle(b Bundle, path *field.Path) {
+	switch b.Kind {
+	case intent.BundleConfigMap, intent.BundleClusterTrustBundle:
+		if err := intent.Check("ca-bundle", string(b.Kind)+"/"+b.Name); err != nil {
+			v.invalid(path.Child("name"), b.Name, err.Error())
+		}
+	default:
+		v.errs = append(v.errs, field.NotSupported(path.Child("kind"), b.Kind,
+			[]intent.BundleKind{intent.BundleConfigMap, intent.BundleClusterTrustBundle}))
+	}
+	v.messages(validation.IsConfigMapKey, b.Key, path.Child("key"))
+}
+
+func (v *validator) privateKey(key PrivateKey, path *field.Path) {
+	if err := intent.Check("key-algorithm", string(key.Algorithm)); err != nil {
+		v.invalid(path.Child("algorithm"), key.Algorithm, err.Error())
+	} else if err := (intent.PrivateKey{Algorithm: key.Algorithm, Size: *key.Size}).Validate(); err != nil {
+		v.invalid(path.Child("size"), *key.Size, err.Error())
+	}
+}
+
+// lifetimes holds cert-manager's own limits, too: it would refuse what is outside.
+func (v *validator) lifetimes(l *Lifetimes, path *field.Path) {
+	if shortest := Duration(cmapi.MinimumCertificateDuration); l.Min < shortest {
+		v.invalid(path.Child("min"), l.Min.String(), fmt.Sprintf("must be at least %s, cert-manager's own limit", shortest))
+	}
+	if l.Max < l.Min {
+		v.invalid(path.Child("max"), l.Max.String(), fmt.Sprintf("must be at least min (%s)", l.Min))
+	}
+	for _, role := range []struct {
+		name string
+		Lifetime
+	}{{"server", l.Server}, {"client", l.Client}, {"both", l.Both}} {
+		v.lifetime(role.Lifetime, l, path.Child(role.name))
+	}
+}
+
+func (v *validator) lifetime(one Lifetime, bounds *Lifetimes, path *field.Path) {
+	duration, renewBefore := *one.Duration, *one.RenewBefore
+	if duration < bounds.Min || duration > bounds.Max {
+		v.invalid(path.Child("duration"), duration.String(),
+			fmt.Sprintf("must be from lifetimes.min (%s) to lifetimes.max (%s)", bounds.Min, bounds.Max))
+		return // a renewal time made of it would be wrong, too
+	}
+	if shortest := Duration(cmapi.MinimumRenewBefore); renewBefore < shortest {
+		v.invalid(path.Child("renewBefore"), renewBefore.String(), fmt.Sprintf("must be at least %s, cert-manager's own limit", shortest))
+	} else if renewBefore >= duration {
+		v.invalid(path.Child("renewBefore"), renewBefore.String(), fmt.Sprintf("must be less than duration (%s)", duration))
+	}
+}
+
+func (v *validator) env(profiles []intent.EnvProfile, path *field.Path) {
+	if len(profiles) == 0 {
+		v.errs = append(v.errs, field.Required(path, "write [none] for no variables"))
+	}
+	for i, profile := range profiles {
+		switch {
+		case slices.Contains(profiles[:i], profile):
+			v.errs = append(v.errs, field.Duplicate(path.Index(i), profile))
+		case profile == intent.EnvNone && len(profiles) > 1:
+			v.invalid(path.Index(i), profile, "must stand alone")
+		default:
+			v.word("env", string(profile), path.Index(i))
+		}
+	}
+}
+
+// word checks one word of an annotation that is a list.
+func (v *validator) word(name, value string, path *field.Path) {
+	for _, key := range intent.Keys() {
+		if key.Name == name && !slices.Contains(key.Values, value) {
+			v.invalid(path, value, "must be one of "+strings.Join(key.Values, ", ")+intent.DidYouMean(value, key.Values))
+		}
+	}
+}
+
+func (v *validator) preStop(p PreStop, path *field.Path) {
+	v.annotation("pre-stop-seconds", strconv.FormatInt(p.Seconds, 10), path.Child("seconds"))
+	if p.Method != intent.PreStopSleep && p.Method != intent.PreStopExec {
+		v.errs = append(v.errs, field.NotSupported(path.Child("method"), p.Method,
+			[]intent.PreStopMethod{intent.PreStopSleep, intent.PreStopExec}))
+	}
+}
+
+func (v *validator) reload(mode intent.ReloadMode, path *field.Path) {
+	if mode == intent.ReloadSignal {
+		v.invalid(path, mode, "needs the agent, which this version does not have; use none or restart")
+		return
+	}
+	v.annotation("reload", string(mode), path)
+}
+
+func (v *validator) issuerRule(r *IssuerRule, at *field.Path) {
+	v.selector(r.NamespaceSelector, at.Child("namespaceSelector"))
+	if _, err := path.Match(r.Name, ""); err != nil || r.Name == "" {
+		v.invalid(at.Child("name"), r.Name, "must be an issuer's name or a pattern as in Go's path.Match, such as team-*")
+	}
+	v.kindAndGroup(r.Kind, r.Group, at)
+}
+
+func (v *validator) nameRule(r *NameRule, path *field.Path) {
+	v.selector(r.NamespaceSelector, path.Child("namespaceSelector"))
+	if len(r.DNSNames)+len(r.CommonNames) == 0 {
+		v.errs = append(v.errs, field.Required(path, "dnsNames or commonNames, for a rule must grant something"))
+	}
+	v.list(r.DNSNames, path.Child("dnsNames"), dnsPattern)
+	v.list(r.CommonNames, path.Child("commonNames"), func(name string) []string {
+		if err := intent.Check("common-name", name); err != nil {
+			return []string{err.Error()}
+		}
+		return nil
+	})
+}
+
+// dnsPattern accepts DNS names and wildcards of one label.
+func dnsPattern(name string) []string {
+	if strings.HasPrefix(name, "*") {
+		return validation.IsWildcardDNS1123Subdomain(name)
+	}
+	return validation.IsDNS1123Subdomain(name)
+}
+
+// selector insists on a selector: left out, it would mean nothing to some and everything
+// to others.
+func (v *validator) selector(s *metav1.LabelSelector, path *field.Path) {
+	if s == nil {
+		v.errs = append(v.errs, field.Required(path, "write {} to select every namespace"))
+		return
+	}
+	v.errs = append(v.errs, metavalidation.ValidateLabelSelector(s, metavalidation.LabelSelectorValidationOptions{}, path)...)
+}
