@@ -1,0 +1,99 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cert-manager/cert-manager/pkg/controller"
+
+	"github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/approver"
+	"github.com/go-logr/logr"
+
+	// Each registers a controller or a kind of issuer: those that work without a
+	// network. What is left out signs elsewhere (ACME, Vault, Venafi).
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/ca"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/selfsigned"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/issuing"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/keymanager"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/readiness"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/requestmanager"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/revisionmanager"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/trigger"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/clusterissuers"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/issuers"
+	_ "github.com/cert-manager/cert-manager/pkg/issuer/ca"
+	_ "github.com/cert-manager/cert-manager/pkg/issuer/selfsigned"
+)
+
+// certManagerWorkers is the number of workers of each controller.
+const certManagerWorkers = 4
+
+// startCertManager runs cert-manager's controllers in this process. Its webhook
+// and cainjector are not there: objects are checked by the CRDs' schema alone.
+func (c *Cluster) startCertManager(ctx context.Context, opts Options) error {
+	c.progress("starting cert-manager")
+	kubeconfig, err := c.KubeconfigForUser(serviceAccountUser+csiDriverNamespace+":"+certManagerAccount, "system:masters")
+	if err != nil {
+		return err
+	}
+	run, stop := context.WithCancel(logr.NewContext(context.WithoutCancel(ctx), c.log))
+	factory, err := controller.NewContextFactory(run, controller.ContextOptions{
+		Kubeconfig:    kubeconfig,
+		IssuerOptions: controller.IssuerOptions{ClusterResourceNamespace: csiDriverNamespace},
+		CertificateOptions: controller.CertificateOptions{
+			// A failure is tried again at once, not in an hour.
+			CertificateRequestMinimumBackoffDuration: time.Second,
+			CertificateRequestMaximumBackoffDuration: 5 * time.Second,
+		},
+	})
+	if err != nil {
+		stop()
+		return fmt.Errorf("configuring cert-manager: %w", err)
+	}
+	wait, err := runControllers(run, factory, opts.DisableApprover)
+	c.onStop(func() error {
+		stop()
+		return wait()
+	})
+	return err
+}
+
+// runControllers starts all that are registered and their caches. The returned
+// function waits for their end.
+func runControllers(ctx context.Context, factory *controller.ContextFactory, disableApprover bool) (func() error, error) {
+	var (
+		running sync.WaitGroup
+		mu      sync.Mutex
+		errs    []error
+	)
+	wait := func() error {
+		running.Wait()
+		return errors.Join(errs...)
+	}
+	for name, construct := range controller.Known() {
+		if disableApprover && name == approver.ControllerName {
+			continue
+		}
+		ctl, err := construct(factory)
+		if err != nil {
+			return wait, fmt.Errorf("making cert-manager's controller %s: %w", name, err)
+		}
+		running.Go(func() {
+			if err := ctl.Run(certManagerWorkers, ctx); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, fmt.Errorf("cert-manager's controller %s: %w", name, err))
+			}
+		})
+	}
+	shared, err := factory.Build()
+	if err != nil {
+		return wait, fmt.Errorf("starting cert-manager's caches: %w", err)
+	}
+	shared.KubeSharedInformerFactory.Start(ctx.Done())
+	shared.SharedInformerFactory.Start(ctx.Done())
+	return wait, nil
+}
