@@ -1,0 +1,105 @@
+package certs
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"testing"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	cmapply "github.com/cert-manager/cert-manager/pkg/client/applyconfigurations"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	clientgoapply "k8s.io/client-go/applyconfigurations"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+)
+
+func everything() labels.Selector { return labels.Everything() }
+
+func newScheme(t *testing.T) *runtime.Scheme {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	require.NoError(t, clientgoscheme.AddToScheme(scheme))
+	require.NoError(t, cmapi.AddToScheme(scheme))
+	return scheme
+}
+
+// world is a stand-in for the API server, which counts and can refuse.
+type world struct {
+	client.WithWatch
+
+	mu      sync.Mutex
+	gets    []string
+	applies int
+	// refuseGet and refuseApply return the error to answer with, or nil.
+	refuseGet   func(obj client.Object, key client.ObjectKey) error
+	refuseApply func() error
+}
+
+func newWorld(t *testing.T, objects ...client.Object) *world {
+	t.Helper()
+	w := &world{}
+	scheme := newScheme(t)
+	w.WithWatch = fake.NewClientBuilder().WithScheme(scheme).
+		WithTypeConverters(cmapply.NewTypeConverter(scheme), clientgoapply.NewTypeConverter(scheme), managedfields.NewDeducedTypeConverter()).
+		WithReturnManagedFields().
+		WithIndex(&corev1.Pod{}, indexCompanion, indexPod).
+		WithObjects(objects...).
+		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, Apply: w.apply}).
+		Build()
+	return w
+}
+
+func (w *world) get(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	w.mu.Lock()
+	w.gets = append(w.gets, obj.GetObjectKind().GroupVersionKind().Kind+"/"+key.Name)
+	w.mu.Unlock()
+	if w.refuseGet != nil {
+		if err := w.refuseGet(obj, key); err != nil {
+			return err
+		}
+	}
+	err := c.Get(ctx, key, obj, opts...)
+	// The stand-in notes an empty status as applied, because the typed object has one. A
+	// real API server never does: the status is a subresource.
+	for _, entry := range obj.GetManagedFields() {
+		entry.FieldsV1.Raw = bytes.Replace(entry.FieldsV1.Raw, []byte(`,"f:status":{}`), nil, 1)
+	}
+	return err
+}
+
+func (w *world) apply(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+	w.mu.Lock()
+	w.applies++
+	w.mu.Unlock()
+	if w.refuseApply != nil {
+		if err := w.refuseApply(); err != nil {
+			return err
+		}
+	}
+	return c.Apply(ctx, obj, opts...)
+}
+
+// object returns an owner with UID "uid-of-<name>", controlled by the given ones.
+func object(obj client.Object, name string, owners ...metav1.OwnerReference) client.Object {
+	obj.SetNamespace(namespace)
+	obj.SetName(name)
+	obj.SetUID(types.UID("uid-of-" + name))
+	obj.SetOwnerReferences(owners)
+	return obj
+}
+
+func noMetrics(t *testing.T) *metrics {
+	t.Helper()
+	m, err := newMetrics(nil)
+	require.NoError(t, err)
+	return m
+}
