@@ -1,0 +1,12 @@
+// Package webhook answers the API server: it is the room in which requests come in and
+// decisions go out.
+//
+// An AdmissionReview is decoded (decode.go, only the parts that a decision needs), the
+// pod's Namespace and Services are looked up (source.go), intent.Resolve decides, and
+// injector.Patch says what changes (pod.go); the answer is written by response.go.
+// Around that stand the metrics (metrics.go) and the server with its certificate, its
+// readiness and its way to stop (server.go).
+//
+// Nothing is written to the cluster here: the webhook declares sideEffects None, and a dry
+// run is answered as any other request is.
+package webhook

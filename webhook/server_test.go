@@ -1,0 +1,402 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache/informertest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"example.io/mtls-injector/intent"
+)
+
+// writeCertificate writes a self-signed serving certificate for localhost into the
+// folder, and returns its serial number. The key goes first, so that no pair that was
+// half written is ever valid.
+func writeCertificate(t testing.TB, dir string, serial int64, notBefore, notAfter time.Time) *x509.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "localhost"},
+		NotBefore: notBefore, NotAfter: notAfter, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	for _, file := range []struct {
+		name, kind string
+		der        []byte
+	}{
+		{"tls.key", "PRIVATE KEY", keyDER}, {"tls.crt", "CERTIFICATE", der},
+	} {
+		path := filepath.Join(dir, file.name)
+		require.NoError(t, os.WriteFile(path+".new", pem.EncodeToMemory(&pem.Block{Type: file.kind, Bytes: file.der}), 0o600))
+		require.NoError(t, os.Rename(path+".new", path))
+	}
+	cert, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	return cert
+}
+
+func writeValidCertificate(t testing.TB, dir string, serial int64) *x509.Certificate {
+	t.Helper()
+	return writeCertificate(t, dir, serial, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// running is a Server that runs by itself, without a manager.
+type running struct {
+	*Server
+	dir     string
+	address string
+	roots   *x509.CertPool
+	// stop tells it to drain; ended says when it has stopped, and how.
+	stop  context.CancelFunc
+	ended chan error
+}
+
+func run(t testing.TB, http2 bool, delay time.Duration, handler http.Handler) *running {
+	t.Helper()
+	dir := t.TempDir()
+	roots := x509.NewCertPool()
+	roots.AddCert(writeValidCertificate(t, dir, 1))
+	port := freePort(t)
+	server, err := NewServer(ServerOptions{Host: "127.0.0.1", Port: port, CertDir: dir, CertName: "tls.crt", KeyName: "tls.key", HTTP2: http2})
+	require.NoError(t, err)
+	server.mux.Handle(PodPath, handler)
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{Server: server, dir: dir, address: fmt.Sprintf("127.0.0.1:%d", port), roots: roots, stop: stop, ended: make(chan error, 1)}
+	until := server.Drain(ctx, delay)
+	go func() { _ = server.certificate.Start(until) }()
+	go func() { r.ended <- server.hooks.Start(until) }()
+	t.Cleanup(stop)
+	require.Eventually(t, func() bool { return r.ready()["server"] == nil }, 10*time.Second, time.Millisecond)
+	return r
+}
+
+// ready returns the error of each readiness check.
+func (r *running) ready() map[string]error {
+	all := map[string]error{}
+	for name, check := range r.readiness(func() bool { return true }, intent.BuiltinDefaults) {
+		all[name] = check(nil)
+	}
+	return all
+}
+
+// client makes a client that keeps one connection.
+func (r *running) client(http2 bool) *http.Client {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!http2)
+	protocols.SetHTTP2(http2)
+	return &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: r.roots},
+		Protocols:       protocols,
+	}}
+}
+
+// post returns the response and what was in its body.
+func (r *running) post(t testing.TB, client *http.Client, body []byte) (*http.Response, []byte) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "https://"+r.address+PodPath+"?timeout=10s", bytes.NewReader(body))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := client.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response, answer
+}
+
+func TestServerProtocols(t *testing.T) {
+	for name, tt := range map[string]struct {
+		offered, asked bool
+		want           string
+	}{
+		"HTTP/2":                              {true, true, "HTTP/2.0"},
+		"HTTP/1.1, as from the API server":    {true, false, "HTTP/1.1"},
+		"HTTP/1.1 where HTTP/2 is not wanted": {false, false, "HTTP/1.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := run(t, tt.offered, 0, newTestHandler(t, shop()))
+			response, body := r.post(t, r.client(tt.asked), fixture(t, "injected"))
+			assert.Equal(t, tt.want, response.Proto)
+			assert.Equal(t, uint16(tls.VersionTLS13), response.TLS.Version)
+			require.Equal(t, http.StatusOK, response.StatusCode)
+			assert.True(t, decodeResponse(t, body).Allowed)
+		})
+	}
+}
+
+func TestServerWithoutHTTP2(t *testing.T) {
+	r := run(t, false, 0, newTestHandler(t, shop()))
+	conn, err := tls.Dial("tcp", r.address, &tls.Config{RootCAs: r.roots, NextProtos: []string{"h2"}})
+	if err == nil {
+		conn.Close()
+	}
+	assert.EqualError(t, err, "remote error: tls: no application protocol")
+}
+
+func TestServerRefusesOldTLS(t *testing.T) {
+	r := run(t, true, 0, newTestHandler(t, shop()))
+	conn, err := tls.Dial("tcp", r.address, &tls.Config{RootCAs: r.roots, MaxVersion: tls.VersionTLS12})
+	if err == nil {
+		conn.Close()
+	}
+	assert.EqualError(t, err, "remote error: tls: protocol version not supported")
+}
+
+func TestServerNotFound(t *testing.T) {
+	r := run(t, true, 0, newTestHandler(t, shop()))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+r.address+"/", nil)
+	require.NoError(t, err)
+	response, err := r.client(true).Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	assert.Equal(t, http.StatusNotFound, response.StatusCode)
+}
+
+// TestServerCertificateChanges: a renewed certificate serves new connections, and one
+// that is broken leaves the old one.
+func TestServerCertificateChanges(t *testing.T) {
+	r := run(t, true, 0, newTestHandler(t, shop()))
+	serial := func() int64 {
+		conn, err := tls.Dial("tcp", r.address, &tls.Config{InsecureSkipVerify: true}) // it is self-signed
+		if err != nil {
+			return -1
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	}
+	require.Equal(t, int64(1), serial())
+	require.Eventually(t, func() bool {
+		// The watch may not have begun when the first change comes.
+		writeValidCertificate(t, r.dir, 2)
+		return serial() == 2
+	}, 30*time.Second, 100*time.Millisecond)
+
+	require.NoError(t, os.WriteFile(filepath.Join(r.dir, "tls.crt"), []byte("broken"), 0o600))
+	require.Error(t, r.certificate.ReadCertificate())
+	assert.Equal(t, int64(2), serial())
+	require.NoError(t, r.ready()["certificate"])
+}
+
+// TestDrain: told to stop, the server is not ready any more, but serves on; what it has
+// begun when it stops is answered.
+func TestDrain(t *testing.T) {
+	for _, http2 := range []bool{true, false} {
+		t.Run(fmt.Sprintf("http2=%t", http2), func(t *testing.T) {
+			begun, release := make(chan struct{}), make(chan struct{})
+			source := &memory{onLive: func(ctx context.Context) (Surroundings, error) {
+				close(begun)
+				<-release
+				return shop().cached["shop"], ctx.Err()
+			}}
+			slow := NewPodHandler(PodOptions{Source: source, Metrics: newMetrics(t), Defaults: intent.BuiltinDefaults, Log: logr.Discard()})
+			r := run(t, http2, 300*time.Millisecond, slow)
+			for name, err := range r.ready() {
+				require.NoError(t, err, name)
+			}
+			answered := make(chan []byte, 1)
+			go func() {
+				response, body := r.post(t, r.client(http2), fixture(t, "injected"))
+				assert.Equal(t, http.StatusOK, response.StatusCode)
+				answered <- body
+			}()
+			<-begun
+
+			r.stop()
+			require.Eventually(t, func() bool { return r.ready()["serving"] != nil }, 10*time.Second, time.Millisecond)
+			assert.EqualError(t, r.ready()["serving"], "the server is about to stop")
+			require.Eventually(t, func() bool { return r.ready()["server"] != nil }, 10*time.Second, 10*time.Millisecond, "it stops listening")
+			select {
+			case err := <-r.ended:
+				t.Fatal("stopped with a request unanswered", err)
+			default:
+			}
+			close(release)
+			assert.NotEmpty(t, decodeResponse(t, <-answered).Patch)
+			assert.NoError(t, <-r.ended)
+		})
+	}
+}
+
+// TestDrainServesOn: before the delay is over, new connections are served as ever.
+func TestDrainServesOn(t *testing.T) {
+	r := run(t, true, time.Hour, newTestHandler(t, shop()))
+	r.stop()
+	require.Eventually(t, func() bool { return r.ready()["serving"] != nil }, 10*time.Second, time.Millisecond)
+	require.NoError(t, r.ready()["server"])
+	response, _ := r.post(t, r.client(true), fixture(t, "injected"))
+	assert.Equal(t, http.StatusOK, response.StatusCode)
+}
+
+func TestReadiness(t *testing.T) {
+	dir := t.TempDir()
+	writeValidCertificate(t, dir, 1)
+	server, err := NewServer(ServerOptions{Host: "127.0.0.1", Port: freePort(t), CertDir: dir, CertName: "tls.crt", KeyName: "tls.key"})
+	require.NoError(t, err)
+	checks := server.readiness(func() bool { return false }, func() *intent.Defaults { return nil })
+	for name, want := range map[string]string{
+		"caches":        "Namespaces and Services are not all known yet",
+		"configuration": "no configuration is loaded",
+		"server":        "webhook server has not been started yet",
+	} {
+		assert.EqualError(t, checks[name](nil), want)
+	}
+	assert.NoError(t, checks["certificate"](nil))
+	assert.NoError(t, checks["serving"](nil))
+	assert.Len(t, checks, 5)
+}
+
+func TestCheckCertificate(t *testing.T) {
+	day := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	dir := t.TempDir()
+	writeCertificate(t, dir, 1, day, day.Add(24*time.Hour))
+	server, err := NewServer(ServerOptions{CertDir: dir, CertName: "tls.crt", KeyName: "tls.key"})
+	require.NoError(t, err)
+	assert.NoError(t, server.checkCertificate(day.Add(time.Hour)))
+	assert.EqualError(t, server.checkCertificate(day.Add(-time.Hour)), "the serving certificate is not valid before 2026-03-02T00:00:00Z")
+	assert.EqualError(t, server.checkCertificate(day.Add(25*time.Hour)), "the serving certificate expired at 2026-03-03T00:00:00Z")
+}
+
+func TestNewServerFails(t *testing.T) {
+	dir := t.TempDir()
+	opts := ServerOptions{CertDir: dir, CertName: "tls.crt", KeyName: "tls.key"}
+	_, err := NewServer(opts)
+	assert.EqualError(t, err, "serving certificate: open "+filepath.Join(dir, "tls.crt")+": no such file or directory")
+
+	writeValidCertificate(t, dir, 1)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tls.key"), []byte("broken"), 0o600))
+	_, err = NewServer(opts)
+	assert.EqualError(t, err, "serving certificate: tls: failed to find any PEM data in key input")
+}
+
+// managed is a manager with informers in the test's hands and no API server.
+func managed(t *testing.T, server *Server, informers cache.Cache) (manager.Manager, string) {
+	t.Helper()
+	health := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	mgr, err := manager.New(&rest.Config{}, manager.Options{
+		MapperProvider:         func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return meta.NewDefaultRESTMapper(nil), nil },
+		NewCache:               func(*rest.Config, cache.Options) (cache.Cache, error) { return informers, nil },
+		NewClient:              func(*rest.Config, client.Options) (client.Client, error) { return nil, nil },
+		Metrics:                metricsserver.Options{BindAddress: "0"},
+		HealthProbeBindAddress: health,
+		WebhookServer:          server.Hooks(),
+		Logger:                 logr.Discard(),
+	})
+	require.NoError(t, err)
+	return mgr, "http://" + health
+}
+
+func get(t testing.TB, url string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response.StatusCode, string(body)
+}
+
+func TestSetupWithManager(t *testing.T) {
+	dir := t.TempDir()
+	roots := x509.NewCertPool()
+	roots.AddCert(writeValidCertificate(t, dir, 1))
+	port := freePort(t)
+	server, err := NewServer(ServerOptions{Host: "127.0.0.1", Port: port, CertDir: dir, CertName: "tls.crt", KeyName: "tls.key", HTTP2: true})
+	require.NoError(t, err)
+	informers := &informertest.FakeInformers{}
+	mgr, probes := managed(t, server, informers)
+	registry := prometheus.NewPedanticRegistry()
+	require.NoError(t, server.SetupWithManager(t.Context(), mgr, Options{Defaults: intent.BuiltinDefaults, Registerer: registry, Log: logr.Discard()}))
+
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(server.Drain(ctx, 0)) }()
+	require.Eventually(t, func() bool {
+		status, _ := get(t, probes+"/readyz")
+		return status == http.StatusOK
+	}, 10*time.Second, time.Millisecond)
+	status, _ := get(t, probes+"/healthz")
+	assert.Equal(t, http.StatusOK, status)
+	_, verbose := get(t, probes+"/readyz?verbose")
+	for _, name := range []string{"caches", "configuration", "certificate", "server", "serving"} {
+		assert.Contains(t, verbose, "[+]"+name+" ok")
+	}
+
+	namespaces, err := informers.FakeInformerFor(ctx, &corev1.Namespace{})
+	require.NoError(t, err)
+	namespaces.Add(namespace("shop", nil))
+	services, err := informers.FakeInformerFor(ctx, &corev1.Service{})
+	require.NoError(t, err)
+	services.Add(service("shop", "orders", map[string]string{"app.kubernetes.io/name": "orders"}))
+	r := &running{Server: server, address: fmt.Sprintf("127.0.0.1:%d", port), roots: roots}
+	_, body := r.post(t, r.client(true), fixture(t, "injected"))
+	assert.Contains(t, string(decodeResponse(t, body).Patch), "orders.shop.svc.cluster.local")
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	assert.Len(t, families, 3)
+
+	stop()
+	assert.NoError(t, <-ended)
+}
+
+func TestSetupWithManagerFails(t *testing.T) {
+	dir := t.TempDir()
+	writeValidCertificate(t, dir, 1)
+	server, err := NewServer(ServerOptions{Host: "127.0.0.1", Port: freePort(t), CertDir: dir, CertName: "tls.crt", KeyName: "tls.key"})
+	require.NoError(t, err)
+	mgr, _ := managed(t, server, &informertest.FakeInformers{Error: fmt.Errorf("no such kind")})
+	err = server.SetupWithManager(t.Context(), mgr, Options{Registerer: prometheus.NewRegistry()})
+	assert.EqualError(t, err, "informer for *v1.Namespace: no such kind")
+
+	mgr, _ = managed(t, server, &informertest.FakeInformers{})
+	registry := prometheus.NewRegistry()
+	_, err = NewMetrics(registry)
+	require.NoError(t, err)
+	err = server.SetupWithManager(t.Context(), mgr, Options{Registerer: registry})
+	assert.EqualError(t, err, "webhook metrics: duplicate metrics collector registration attempted")
+}
