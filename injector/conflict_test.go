@@ -1,10 +1,12 @@
 package injector_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 
 	"example.io/mtls-injector/injector"
 	"example.io/mtls-injector/intent"
@@ -21,6 +23,12 @@ func podWith(c intent.Container, volumes ...intent.Volume) *intent.Pod {
 func mounting(mounts ...intent.VolumeMount) *intent.Pod {
 	return podWith(intent.Container{VolumeMounts: mounts})
 }
+
+func hooked(hook *intent.PreStopHandler) *intent.Pod {
+	return podWith(intent.Container{Lifecycle: &intent.Lifecycle{PreStop: hook}})
+}
+
+const keepsHook = `container "main" keeps its own preStop hook: it gets no sleep of 10 seconds while endpoints drain`
 
 const ways = ": remove the mount, choose another folder with mtls.example.io/mount-path, or leave the container out with mtls.example.io/exclude-containers"
 
@@ -49,6 +57,9 @@ func TestPatchRefuses(t *testing.T) {
 		}},
 		"mount of ours with subPath": {pod: mounting(intent.VolumeMount{Name: "mtls-ca", MountPath: "/etc/tls/ca", SubPath: "ca.crt"}), want: []string{
 			`spec.containers[0].volumeMounts[0].mountPath: Invalid value: "/etc/tls/ca": a mount with a subPath never sees renewed files, and /etc/tls/ca is injected` + ways,
+		}},
+		"mount of ours below": {pod: mounting(intent.VolumeMount{Name: "mtls-certs", MountPath: "/etc/tls/server/old"}), want: []string{
+			`spec.containers[0].volumeMounts[0].mountPath: Invalid value: "/etc/tls/server/old": volume "mtls-certs" would hide files that are injected into /etc/tls/server` + ways,
 		}},
 		"one of our volumes in the folder of the other": {pod: mounting(intent.VolumeMount{Name: "mtls-ca", MountPath: "/etc/tls/server"}), want: []string{
 			`spec.containers[0].volumeMounts[0].mountPath: Invalid value: "/etc/tls/server": volume "mtls-ca" would hide files that are injected into /etc/tls/server` + ways,
@@ -86,13 +97,12 @@ func TestPatchRefuses(t *testing.T) {
 
 func TestPatchKeepsAndWarns(t *testing.T) {
 	t.Parallel()
-	hook := &intent.Lifecycle{PreStop: &intent.PreStopHandler{}}
 	seconds := func(n int64) *int64 { return &n }
 	graceful := podWith(intent.Container{})
 	graceful.Spec.TerminationGracePeriodSeconds = seconds(10)
 	hasty := podWith(intent.Container{})
 	hasty.Spec.TerminationGracePeriodSeconds = seconds(0)
-	hastyWithHook := podWith(intent.Container{Lifecycle: hook})
+	hastyWithHook := hooked(&intent.PreStopHandler{})
 	hastyWithHook.Spec.TerminationGracePeriodSeconds = seconds(0)
 	cases := map[string]struct {
 		pod  *intent.Pod
@@ -104,21 +114,23 @@ func TestPatchKeepsAndWarns(t *testing.T) {
 		"a parent, once": {pod: mounting(intent.VolumeMount{Name: "data", MountPath: "/"}), want: []string{
 			`container "main" mounts volume "data" at /, and /etc/tls/server is injected inside of it: that fails if the volume is read-only and has no such folder`,
 		}},
+		"a parent of ours": {pod: mounting(intent.VolumeMount{Name: "mtls-certs", MountPath: "/etc/tls"}), want: []string{
+			`container "main" mounts volume "mtls-certs" at /etc/tls, and /etc/tls/server is injected inside of it: that fails if the volume is read-only and has no such folder`,
+		}},
 		"the same variable": {pod: podWith(intent.Container{Env: []intent.EnvVar{{Name: "MTLS_ROLE", Value: "server"}}})},
 		"the last of two variables counts": {
 			pod:  podWith(intent.Container{Env: []intent.EnvVar{{Name: "MTLS_ROLE", Value: "server"}, {Name: "MTLS_ROLE", Value: "gateway"}}}),
 			want: []string{`container "main" keeps its own variable MTLS_ROLE, which would be "server"`},
 		},
-		"a hook": {pod: podWith(intent.Container{Lifecycle: hook}), want: []string{
-			`container "main" keeps its own preStop hook: it gets no sleep of 10 seconds while endpoints drain`,
-		}},
-		"time enough": {pod: graceful},
+		"a hook":          {pod: hooked(&intent.PreStopHandler{}), want: []string{keepsHook}},
+		"a longer sleep":  {pod: hooked(&intent.PreStopHandler{Sleep: &corev1.SleepAction{Seconds: 11}}), want: []string{keepsHook}},
+		"a sleep by exec": {pod: hooked(&intent.PreStopHandler{Exec: &corev1.ExecAction{Command: []string{"sleep", "10"}}}), want: []string{keepsHook}},
+		"the same sleep":  {pod: hooked(&intent.PreStopHandler{Sleep: &corev1.SleepAction{Seconds: 10}})},
+		"time enough":     {pod: graceful},
 		"no time": {pod: hasty, want: []string{
 			`terminationGracePeriodSeconds is raised from 0 to 10, for the preStop hook sleeps 10 seconds of it`,
 		}},
-		"no time for a hook of the user's": {pod: hastyWithHook, want: []string{
-			`container "main" keeps its own preStop hook: it gets no sleep of 10 seconds while endpoints drain`,
-		}},
+		"no time for a hook of the user's": {pod: hastyWithHook, want: []string{keepsHook}},
 		"HTTPS probes": {
 			pod: podWith(intent.Container{
 				LivenessProbe:  &intent.Probe{HTTPGet: &intent.HTTPGetAction{Scheme: "HTTPS"}},
@@ -138,6 +150,29 @@ func TestPatchKeepsAndWarns(t *testing.T) {
 			assert.NotEmpty(t, result.Operations)
 		})
 	}
+}
+
+// TestPatchKeepsExecHooks is for servers that know no sleep action.
+func TestPatchKeepsExecHooks(t *testing.T) {
+	t.Parallel()
+	in := resolve(t, defaults(), podWith(intent.Container{}))
+	in.PreStop.Method = intent.PreStopExec
+	for want, command := range map[string][]string{"": {"sleep", "10"}, keepsHook: {"sleep", "9"}} {
+		result := injector.Patch(hooked(&intent.PreStopHandler{Exec: &corev1.ExecAction{Command: command}}), in)
+		assert.Equal(t, want, strings.Join(result.Warnings, "\n"))
+	}
+}
+
+// TestPatchIsSmall pins that empty lists and objects are replaced as a whole, as missing
+// ones are, for each operation costs the API server time.
+func TestPatchIsSmall(t *testing.T) {
+	t.Parallel()
+	absent := decode(t, []byte(`{"metadata":{},"spec":{"containers":[{"name":"main"}]}}`))
+	empty := decode(t, []byte(`{"metadata":{"labels":{},"annotations":{}},"spec":{"volumes":[],"containers":[{"name":"main","env":[],"volumeMounts":[],"lifecycle":null}]}}`))
+	in := resolve(t, defaults(), podWith(intent.Container{}))
+	want := injector.Patch(absent, in)
+	assert.Len(t, want.Operations, 6)
+	assert.Equal(t, want, injector.Patch(empty, in))
 }
 
 // TestPatchLeavesClientProbes pins that only servers can require a client certificate.

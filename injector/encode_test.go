@@ -33,7 +33,7 @@ func TestAppendJSON(t *testing.T) {
 			assert.Equal(t, "before "+c.want, string(got))
 			usual, err := stdjson.Marshal(append([]jsonpatch.Operation{}, c.ops...))
 			require.NoError(t, err)
-			assert.JSONEq(t, string(usual), c.want)
+			assert.JSONEq(t, c.want, string(usual))
 		})
 	}
 }

@@ -21,7 +21,7 @@ func seeds(f *testing.F) {
 	f.Helper()
 	f.Add([]byte{})
 	random := rand.NewChaCha8([32]byte([]byte("pods of every kind, reproducibly")))
-	for range 400 {
+	for range 250 {
 		seed := make([]byte, 600)
 		_, err := random.Read(seed)
 		require.NoError(f, err)

@@ -50,7 +50,7 @@ func goldenCases() map[string]goldenCase {
 		"env-all":                     {pod: "bare", annotations: map[string]string{"role": "both", "env": "mtls,openssl,curl,python,node,grpc,postgres,aws"}},
 		"env-none":                    {pod: "web", annotations: map[string]string{"role": "server", "env": "none"}},
 		"env-postgres-client-secret":  {pod: "bare", annotations: map[string]string{"role": "client", "env": "postgres", "delivery": "secret"}},
-		"env-postgres-server":         {pod: "bare", annotations: map[string]string{"role": "server", "env": "postgres"}},
+		"env-postgres-server":         {pod: "bare", annotations: map[string]string{"role": "server", "env": "postgres", "delivery": "secret"}},
 		"fs-group":                    {pod: "web", annotations: map[string]string{"role": "server", "fs-group": "4242"}},
 		"key-ed25519":                 {pod: "web", annotations: map[string]string{"role": "client", "key-algorithm": "ed25519"}},
 		"key-rsa-subject":             {pod: "web", annotations: map[string]string{"role": "server", "key-algorithm": "RSA", "key-size": "4096", "organizations": "Shop & Co,Example", "organizational-units": "Web", "duration": "90m", "renew-before": "45m"}},

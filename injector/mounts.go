@@ -42,18 +42,17 @@ func mounts(p *patch) {
 	}
 }
 
-// isMounted reports whether the container has the mount already. Another volume at the
-// folder or below it would hide files of ours, and one of our own with a subPath would
+// isMounted reports whether the container has the mount already. Anything else at the
+// folder or below it would hide files of ours, and our own volume with a subPath would
 // never see them renewed: both are refused.
 func (p *patch) isMounted(t *target, want *mount) bool {
 	mounted := false
 	for i := range t.VolumeMounts {
 		have := &t.VolumeMounts[i]
-		at, ours := cleanPath(have.MountPath), have.Name == want.volume
-		switch {
-		case at == want.folder && ours && have.SubPath == "":
+		switch at := cleanPath(have.MountPath); {
+		case at == want.folder && have.Name == want.volume && have.SubPath == "":
 			mounted = true
-		case at == want.folder || isBelow(at, want.folder) && !ours:
+		case at == want.folder || isBelow(at, want.folder):
 			p.refuse(field.Invalid(t.field().Child("volumeMounts").Index(i).Child("mountPath"), have.MountPath,
 				conflict(have, want)))
 		}
@@ -64,20 +63,20 @@ func (p *patch) isMounted(t *target, want *mount) bool {
 func conflict(have *intent.VolumeMount, want *mount) string {
 	const ways = ": remove the mount, choose another folder with " + intent.Prefix + "mount-path, or leave the container out with " +
 		intent.Prefix + "exclude-containers"
-	if have.Name == want.volume {
+	if have.Name == want.volume && have.SubPath != "" {
 		return "a mount with a subPath never sees renewed files, and " + want.folder + " is injected" + ways
 	}
 	return "volume " + strconv.Quote(have.Name) + " would hide files that are injected into " + want.folder + ways
 }
 
-// warnOfParents warns of mounts of the user's that contain a folder of ours: the folder
-// must then be made inside of his volume, which fails in a read-only one.
+// warnOfParents warns of mounts that contain a folder of ours: the folder must then be
+// made inside of that volume, which fails in a read-only one.
 func (p *patch) warnOfParents(t *target) {
 	for i := range t.VolumeMounts {
 		have := &t.VolumeMounts[i]
 		at := cleanPath(have.MountPath)
 		for j := range p.mounts {
-			if want := &p.mounts[j]; isBelow(want.folder, at) && have.Name != want.volume {
+			if want := &p.mounts[j]; isBelow(want.folder, at) {
 				p.warn(t.quoted() + " mounts volume " + strconv.Quote(have.Name) + " at " + at + ", and " + want.folder +
 					" is injected inside of it: that fails if the volume is read-only and has no such folder")
 				break

@@ -2,7 +2,6 @@ package injector_test
 
 import (
 	stdjson "encoding/json"
-	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -20,9 +19,9 @@ func TestVariables(t *testing.T) {
 		profiles[v.Profile] = true
 		assert.False(t, names[v.Name], "%s stands twice", v.Name)
 		names[v.Name] = true
-		assert.Regexp(t, regexp.MustCompile(`^[A-Z][A-Z0-9_]+$`), v.Name)
+		assert.Regexp(t, `^[A-Z][A-Z0-9_]+$`, v.Name)
 		assert.NotEmpty(t, v.Value, v.Name)
-		assert.Regexp(t, regexp.MustCompile(`^[A-Z].*\.$`), v.Help, v.Name)
+		assert.Regexp(t, `^[A-Z].*\.$`, v.Help, v.Name)
 		assert.Contains(t, []intent.Role{intent.RoleServer, intent.RoleClient, intent.RoleBoth}, v.Role, v.Name)
 	}
 	for _, key := range intent.Keys() {

@@ -3,8 +3,6 @@ package injector
 import (
 	"strconv"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"example.io/mtls-injector/intent"
 )
 
@@ -91,79 +89,3 @@ func (v *volume) appendMode(dst []byte) []byte {
 	dst = strconv.AppendInt(append(dst, `,"defaultMode":`...), int64(v.mode), 10)
 	return append(dst, '}')
 }
-
-// is reports whether the pod's volume is the one that is wanted. Nothing that we leave
-// out is ever filled in by the API server, so a field more is a difference: one more CSI
-// attribute is one more claim.
-func (v *volume) is(have *intent.Volume) bool {
-	switch {
-	case have.CSI != nil:
-		return v.isCSI(have.CSI)
-	case have.Secret != nil:
-		s := have.Secret
-		return v.secret != "" && !v.isProjected() && s.SecretName == v.secret && v.isMode(s.DefaultMode, s.Optional) && isKeyPair(s.Items)
-	case have.ConfigMap != nil:
-		c := have.ConfigMap
-		return v.attributes == nil && v.secret == "" && !v.isProjected() && v.isMode(c.DefaultMode, c.Optional) && v.isConfigMap(c.Name, c.Items)
-	case have.Projected != nil:
-		return v.isProjected() && v.isMode(have.Projected.DefaultMode, nil) && v.isSources(have.Projected.Sources)
-	default:
-		return false
-	}
-}
-
-func (v *volume) isCSI(have *corev1.CSIVolumeSource) bool {
-	if v.attributes == nil || have.Driver != csiDriver || have.ReadOnly == nil || !*have.ReadOnly ||
-		have.FSType != nil || have.NodePublishSecretRef != nil || len(have.VolumeAttributes) != len(v.attributes) {
-		return false
-	}
-	for i := range v.attributes {
-		if value, ok := have.VolumeAttributes[v.attributes[i].key]; !ok || value != v.attributes[i].value {
-			return false
-		}
-	}
-	return true
-}
-
-// isSources compares the bundle with the last source, and the key pair with the one
-// before it.
-func (v *volume) isSources(have []corev1.VolumeProjection) bool {
-	if v.secret != "" {
-		if len(have) == 0 || have[0].Secret == nil {
-			return false
-		}
-		s := have[0].Secret
-		if s.Name != v.secret || isTrue(s.Optional) || !isKeyPair(s.Items) {
-			return false
-		}
-		have = have[1:]
-	}
-	if len(have) != 1 {
-		return false
-	}
-	if v.bundle.Kind == intent.BundleClusterTrustBundle {
-		b := have[0].ClusterTrustBundle
-		return b != nil && b.Name != nil && *b.Name == v.bundle.Name && b.Path == bundleFile &&
-			b.SignerName == nil && b.LabelSelector == nil && !isTrue(b.Optional)
-	}
-	c := have[0].ConfigMap
-	return c != nil && !isTrue(c.Optional) && v.isConfigMap(c.Name, c.Items)
-}
-
-func (v *volume) isConfigMap(name string, items []corev1.KeyToPath) bool {
-	return name == v.bundle.Name && len(items) == 1 && isItem(&items[0], v.bundle.Key, bundleFile)
-}
-
-func (v *volume) isMode(mode *int32, optional *bool) bool {
-	return mode != nil && *mode == v.mode && !isTrue(optional)
-}
-
-func isKeyPair(items []corev1.KeyToPath) bool {
-	return len(items) == 2 && isItem(&items[0], certificateFile, certificateFile) && isItem(&items[1], keyFile, keyFile)
-}
-
-func isItem(item *corev1.KeyToPath, key, path string) bool {
-	return item.Key == key && item.Path == path && item.Mode == nil
-}
-
-func isTrue(b *bool) bool { return b != nil && *b }

@@ -2,6 +2,9 @@ package injector_test
 
 import (
 	stdjson "encoding/json"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +23,7 @@ func shapes() map[string]map[string]string {
 		"projected ConfigMap":      {"role": "server", "delivery": "secret", "mount-path": "/certs"},
 		"projected trust bundle":   {"role": "server", "delivery": "secret", "mount-path": "/certs", "ca-bundle": "ClusterTrustBundle/mtls"},
 		"CSI and trust bundle":     {"role": "client", "ca-bundle": "ClusterTrustBundle/mtls"},
+		"a ConfigMap of that name": {"role": "client", "ca-bundle": "mtls"},
 		"CSI in a folder":          {"role": "both", "mount-path": "/certs"},
 		"Secret in a pod's group":  {"role": "client", "delivery": "secret", "fs-group": "7"},
 		"CSI with a group to know": {"role": "client", "fs-group": "7"},
@@ -50,8 +54,30 @@ func TestVolumeDifferences(t *testing.T) {
 				volumes[i] = original
 			}
 			assert.Greater(t, count, 10)
+			requireOthersPutRight(t, pod, in)
 			requireNothingToDo(t, encode(t, pod), in)
 		})
+	}
+}
+
+// requireOthersPutRight puts every volume of every shape in the place of each of the pod's.
+func requireOthersPutRight(t *testing.T, pod object, in *intent.Intent) {
+	t.Helper()
+	volumes := pod["spec"].(object)["volumes"].([]any)
+	for i := range volumes {
+		original := volumes[i].(object)
+		for name, annotations := range shapes() {
+			raw := readPod(t, "bare", annotations)
+			other := injector.Patch(decode(t, raw), resolve(t, defaults(), decode(t, raw)))
+			for _, volume := range tree(t, apply(t, raw, &other)).(object)["spec"].(object)["volumes"].([]any) {
+				volume.(object)["name"] = original["name"]
+				if !reflect.DeepEqual(original, volume) {
+					volumes[i] = volume
+					requirePutRight(t, name, encode(t, pod), in)
+				}
+			}
+		}
+		volumes[i] = original
 	}
 }
 
@@ -73,7 +99,15 @@ func requirePutRight(t *testing.T, what string, raw []byte, in *intent.Intent) {
 
 // differences returns copies of a volume that differ in one place each, by description.
 func differences(volume any) map[string]any {
-	out := map[string]any{"other source": object{"name": volume.(object)["name"], "emptyDir": object{}}}
+	name := volume.(object)["name"]
+	out := map[string]any{
+		"other source": object{"name": name, "emptyDir": object{}},
+		"empty CSI":    object{"name": name, "csi": object{"driver": "csi.cert-manager.io", "readOnly": true}},
+	}
+	if bundle, ok := volume.(object)["configMap"].(object); ok {
+		source := object{"configMap": object{"name": bundle["name"], "items": bundle["items"]}}
+		out["projected"] = object{"name": name, "projected": object{"defaultMode": bundle["defaultMode"], "sources": []any{source}}}
+	}
 	var walk func(at string, value any, rebuild func(any) any)
 	walk = func(at string, value any, rebuild func(any) any) {
 		switch v := value.(type) {
@@ -83,23 +117,23 @@ func differences(volume any) map[string]any {
 					continue // another name is another volume
 				}
 				with := func(member any) any {
-					changed := cloneObject(v)
+					changed := maps.Clone(v)
 					changed[key] = member
 					return rebuild(changed)
 				}
-				without := cloneObject(v)
+				without := maps.Clone(v)
 				delete(without, key)
 				out["without "+at+"/"+key] = rebuild(without)
 				walk(at+"/"+key, v[key], with)
 			}
 			for key, extra := range extras(at) {
-				changed := cloneObject(v)
+				changed := maps.Clone(v)
 				changed[key] = extra
 				out["with "+at+"/"+key] = rebuild(changed)
 			}
 		case []any:
 			out["shorter "+at] = rebuild(v[:len(v)-1])
-			out["longer "+at] = rebuild(append(v[:len(v):len(v)], v[0]))
+			out["longer "+at] = rebuild(append(slices.Clip(v), v[0]))
 			for i := range v {
 				walk(at+"/item", v[i], func(item any) any {
 					changed := append([]any{}, v...)
@@ -117,14 +151,6 @@ func differences(volume any) map[string]any {
 	}
 	walk("", volume, func(v any) any { return v })
 	return out
-}
-
-func cloneObject(o object) object {
-	clone := object{}
-	for key, value := range o {
-		clone[key] = value
-	}
-	return clone
 }
 
 // extras are the fields of core/v1 that the injector never writes.

@@ -138,7 +138,8 @@ type Subject struct {
 type Identity struct {
 	// SPIFFEID is spiffe://<trust domain>/ns/<namespace>/sa/<service account>.
 	SPIFFEID string
-	// DNSNames are the names that every pod of the workload has. Empty for clients.
+	// DNSNames are the names that every pod of the workload has. Empty for clients that
+	// ask for none.
 	DNSNames []string
 	// PerPodDomains are the domains <service>.<namespace>.svc.<cluster domain> of the
 	// headless Services: below each the pod has a name of its own.

@@ -258,27 +258,27 @@ func kindName(value string) error {
 // subjectText accepts what stands unchanged in a certificate's subject and in the CSI
 // driver's CSV attributes, where commas and quotes separate and "$" begins a variable.
 func subjectText(value string) error {
-	bad := func(r rune) bool {
-		return strings.ContainsRune(`$,"\`, r) || r == unicode.ReplacementChar || !unicode.IsPrint(r)
-	}
 	switch {
 	case value == "" || value != strings.TrimSpace(value):
 		return errors.New("must not be empty nor begin or end with a space")
 	case len(value) > maxSubject:
 		return fmt.Errorf("must have at most %d bytes (RFC 5280)", maxSubject)
-	case strings.ContainsFunc(value, bad):
+	case strings.ContainsAny(value, `$,"\`) || strings.ContainsFunc(value, unprintable):
 		return errors.New(`must have printable characters only, without comma, '$', '"' and '\'`)
 	}
 	return nil
 }
 
+// unprintable characters include those that replace what is no UTF-8.
+func unprintable(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }
+
 // forbiddenMounts are folders that a container cannot do without.
 var forbiddenMounts = []string{"/dev", "/proc", "/sys", "/var/run/secrets/kubernetes.io", "/run/secrets/kubernetes.io"}
 
 func mountPath(value string) error {
-	if !path.IsAbs(value) || path.Clean(value) != value || value == "/" || len(value) > 1024 ||
-		strings.ContainsAny(value, ":$,") || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return errors.New("must be an absolute path such as /certs, without '..', ':', ',', '$' and a trailing '/'")
+	if !path.IsAbs(value) || path.Clean(value) != value || value == "/" || len(value) > 1024 || strings.HasSuffix(value, " ") ||
+		strings.ContainsAny(value, ":$,") || strings.ContainsFunc(value, unprintable) {
+		return errors.New("must be an absolute path such as /certs, without '..', ':', ',', '$' and a trailing '/' or space")
 	}
 	for _, forbidden := range forbiddenMounts {
 		if value == forbidden || strings.HasPrefix(value, forbidden+"/") || strings.HasPrefix(forbidden, value+"/") {

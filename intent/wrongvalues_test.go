@@ -18,7 +18,7 @@ const (
 	notDuration   = "must be a Go duration of whole seconds such as 720h or 90m"
 	notAlgorithm  = "must be one of ECDSA, RSA, Ed25519"
 	notKeySize    = "must be a whole number from 1 to 8192"
-	notPath       = "must be an absolute path such as /certs, without '..', ':', ',', '$' and a trailing '/'"
+	notPath       = "must be an absolute path such as /certs, without '..', ':', ',', '$' and a trailing '/' or space"
 	notCAPath     = "must not be or hide /etc/tls/ca, where the CA bundle is mounted, nor be /etc"
 	notBundle     = "must be a name, ConfigMap/name or ClusterTrustBundle/name"
 	notTrust      = "must be the name of a ClusterTrustBundle: lower-case letters, digits, '.', '-' and, behind a signer's name, ':'"
@@ -119,7 +119,7 @@ func wrongValues() map[string]map[string]string {
 			"": notList, " , ": notList, "a_b": `item "a_b": ` + notLabel, "*": `item "*": ` + notLabel, items(101): tooMany,
 		},
 		"mount-path": {
-			"": notPath, "certs": notPath, "./certs": notPath, "/": notPath, "//certs": notPath, "/certs/": notPath, "/a/../etc": notPath,
+			"": notPath, "certs": notPath, "./certs": notPath, "/": notPath, "//certs": notPath, "/certs/": notPath, "/certs ": notPath, " /certs": notPath, "/ ": notPath, "/\x80": notPath, "/a/../etc": notPath,
 			"/a:b": notPath, "/a,b": notPath, "/$HOME": notPath, "/a\nb": notPath, "/a\u00a0b": notPath, "/" + strings.Repeat("a", 1024): notPath,
 			"/proc": "must not hide or lie in /proc", "/dev/shm": "must not hide or lie in /dev", "/sys/fs": "must not hide or lie in /sys",
 			"/var": "must not hide or lie in /var/run/secrets/kubernetes.io", "/run/secrets": "must not hide or lie in /run/secrets/kubernetes.io",
