@@ -1,0 +1,103 @@
+# Everything that is done with this repository. Needs Go and make; `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# A workspace file above the project would replace the pinned versions.
+export GOWORK := off
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -buildid= -X main.version=$(VERSION)'
+LINT := go tool -modfile=$(CURDIR)/e2e/tools/lint/go.mod golangci-lint
+# The race detector needs a C compiler; without one, go env says so.
+RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+# The binaries and the image.
+IMAGE ?= mtls-injector:$(VERSION)
+CONTAINER_TOOL ?= docker
+PLATFORM ?= linux/$(shell go env GOARCH)
+# Other base images, such as those of a mirror.
+BUILD_IMAGE ?=
+BASE_IMAGE ?=
+
+# FUZZTIME is for each target; FUZZ selects targets by a regular expression.
+FUZZTIME ?= 10m
+FUZZ ?= .
+BENCHTIME ?= 2s
+BENCHCOUNT ?= 3
+# KEEP=1 leaves the demo running.
+KEEP ?=
+
+##@ See it
+.PHONY: demo
+demo: ## Show annotated pods coming out injected, on a real API server; KEEP=1 leaves it running
+	@cd e2e && go run ./cmd/demo $(if $(KEEP),--keep)
+
+##@ Check it
+.PHONY: test
+test: test-unit test-e2e ## Run all tests
+
+.PHONY: test-unit
+test-unit: ## Run the unit tests, with the race detector where there is a C compiler
+	@echo "== unit tests $(or $(RACE),(no C compiler: without the race detector))"
+	@go test $(RACE) -timeout 20m ./...
+
+# -p 1 streams what the tests print, and gives each package all cores. Building first
+# lets the compiler have them all, too.
+.PHONY: test-e2e
+test-e2e: ## Run the tests on a real control plane; the first run builds it
+	@echo "== end-to-end tests: building"
+	@cd e2e && go test -exec true ./... >/dev/null
+	@cd e2e && go test -v -p 1 -timeout 60m ./...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (10m); FUZZ=Name selects
+	@for package in $$(go list ./...); do \
+		found=$$(go test -list '^Fuzz' $$package); \
+		for target in $$(grep '^Fuzz' <<<"$$found" | grep -E '$(FUZZ)' || true); do \
+			echo "== $$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s $$package; \
+		done; \
+	done
+
+.PHONY: lint
+lint: ## Check format, house rules and import direction in both modules
+	@echo "== lint"
+	@$(LINT) run ./...
+	@cd e2e && $(LINT) run ./...
+
+.PHONY: verify
+verify: ## Fail if anything generated, or a go.mod, is stale
+	@echo "== verify"
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; go run ./cmd/internal/docgen -out "$$fresh"; \
+		diff -ru docs/reference "$$fresh" || { echo "docs/reference is stale: run make generate" >&2; exit 1; }
+	@for module in . e2e e2e/tools/*; do (cd $$module && go mod tidy -diff) || \
+		{ echo "$$module/go.mod is stale: run go mod tidy there" >&2; exit 1; }; done
+
+##@ Measure it
+.PHONY: bench
+bench: ## Measure the patch and the handler beside the usual way, against the targets
+	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(BENCHCOUNT) ./intent ./injector ./webhook | go run ./cmd/internal/benchreport handler
+
+##@ Make it
+.PHONY: generate
+generate: ## Write docs/reference from the code
+	@go run ./cmd/internal/docgen
+
+.PHONY: build
+build: ## Build the programs into bin/
+	@$(GOBUILD) -o bin/ ./cmd/mtls-injector ./cmd/kubectl-mtls
+
+.PHONY: image
+image: ## Build the image; BUILD_IMAGE and BASE_IMAGE replace its bases
+	@$(CONTAINER_TOOL) build --platform $(PLATFORM) --build-arg VERSION=$(VERSION) \
+		$(if $(BUILD_IMAGE),--build-arg BUILD_IMAGE=$(BUILD_IMAGE)) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -t $(IMAGE) .
+
+.PHONY: clean
+clean: ## Remove what was built here; the caches of Go and of the tests stay
+	@rm -rf bin
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.io/mtls-injector/injector"
+	"example.io/mtls-injector/intent"
+)
+
+const example = "../../../config/example.yaml"
+
+func TestWrite(t *testing.T) {
+	out := t.TempDir() + "/new/folder"
+	require.NoError(t, write(out, example))
+	pages, err := os.ReadDir(out)
+	require.NoError(t, err)
+	var names []string
+	for _, page := range pages {
+		names = append(names, page.Name())
+		text, err := os.ReadFile(out + "/" + page.Name())
+		require.NoError(t, err)
+		assert.True(t, strings.HasPrefix(string(text), generated+"# "), page.Name())
+		assert.False(t, strings.HasSuffix(string(text), "\n\n"), page.Name())
+	}
+	assert.Equal(t, []string{"annotations.md", "cli.md", "configuration.md"}, names)
+}
+
+func TestEveryRowIsDocumented(t *testing.T) {
+	page := annotationsPage()
+	for _, key := range intent.Keys() {
+		assert.Contains(t, page, "| `"+key.Name+"` |")
+		assert.Contains(t, page, key.Help)
+	}
+	for reason, meaning := range intent.SkipReasons() {
+		assert.Contains(t, page, "| `"+string(reason)+"` | "+meaning+" |")
+	}
+	for _, variable := range injector.Variables() {
+		assert.Contains(t, page, "| `"+string(variable.Profile)+"` | `"+variable.Name+"` | ")
+	}
+	assert.NotContains(t, page, "|  | `", "every variable says who gets it")
+}
+
+func TestScopes(t *testing.T) {
+	rows := map[string]string{}
+	for line := range strings.Lines(annotationTable()) {
+		cells := strings.Split(line, " | ")
+		rows[strings.Trim(cells[0], "| `")] = strings.Join(cells[3:5], "|")
+	}
+	assert.Equal(t, "✓|✓", rows["role"])
+	assert.Equal(t, "✓|", rows["service"])
+	assert.Equal(t, "|", rows["status"])
+}
+
+func TestEveryCommandIsDocumented(t *testing.T) {
+	page, err := cliPage()
+	require.NoError(t, err)
+	var headings []string
+	anchors := map[string]bool{}
+	for line := range strings.Lines(page) {
+		if heading, found := strings.CutPrefix(line, "## "); found {
+			heading = strings.TrimSpace(heading)
+			headings = append(headings, heading)
+			anchors[strings.ReplaceAll(heading, " ", "-")] = true
+		}
+	}
+	assert.Equal(t, []string{
+		"kubectl mtls", "kubectl mtls inject", "kubectl mtls version",
+		"mtls-injector", "mtls-injector version", "mtls-injector webhook",
+	}, headings)
+	links := regexp.MustCompile(`\]\((.*?)\)`).FindAllStringSubmatch(page, -1)
+	assert.Len(t, links, 8)
+	for _, link := range links {
+		assert.True(t, anchors[strings.TrimPrefix(link[1], "#")], "%s leads nowhere", link[1])
+	}
+}
+
+func TestConfigurationPage(t *testing.T) {
+	page, err := configurationPage(example)
+	require.NoError(t, err)
+	text, err := os.ReadFile(example)
+	require.NoError(t, err)
+	assert.Contains(t, page, "```yaml\n"+string(text)+"```\n")
+
+	_, err = configurationPage("none.yaml")
+	require.EqualError(t, err, "configuration: open none.yaml: no such file or directory")
+}
+
+func TestWriteErrors(t *testing.T) {
+	file := t.TempDir() + "/file"
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	require.ErrorContains(t, write(file, example), "not a directory")
+	require.ErrorContains(t, write(t.TempDir(), file), "configuration "+file+": ")
+	blocked := t.TempDir()
+	require.NoError(t, os.Mkdir(blocked+"/cli.md", 0o700))
+	require.ErrorContains(t, write(blocked, example), "is a directory")
+}
+
+func TestTable(t *testing.T) {
+	assert.Equal(t, "| a | b |\n| --- | --- |\n| x\\|y | `1`, `2` |\n",
+		table([]string{"a", "b"}, [][]string{{"x|y", codes([]string{"1", "2"})}}))
+}

@@ -1,0 +1,159 @@
+package manifest
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"go.yaml.in/yaml/v3"
+	sigsyaml "sigs.k8s.io/yaml"
+)
+
+// nodeJSON returns the tree as compact JSON, fields in their order.
+func nodeJSON(node *yaml.Node) ([]byte, error) {
+	var buffer bytes.Buffer
+	if err := encodeJSON(jsontext.NewEncoder(&buffer), node); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n")), nil
+}
+
+func encodeJSON(encoder *jsontext.Encoder, node *yaml.Node) error {
+	switch node.Kind {
+	case yaml.MappingNode:
+		return encodeContent(encoder, node, jsontext.BeginObject, jsontext.EndObject)
+	case yaml.SequenceNode:
+		return encodeContent(encoder, node, jsontext.BeginArray, jsontext.EndArray)
+	default:
+		value, err := scalarJSON(node)
+		if err != nil {
+			return err
+		}
+		return encoder.WriteValue(value)
+	}
+}
+
+func encodeContent(encoder *jsontext.Encoder, node *yaml.Node, begin, end jsontext.Token) error {
+	if err := encoder.WriteToken(begin); err != nil {
+		return err
+	}
+	for i, child := range node.Content {
+		if node.Kind == yaml.MappingNode && i%2 == 0 {
+			key, err := keyText(child)
+			if err != nil {
+				return err
+			}
+			if err := encoder.WriteToken(jsontext.String(key)); err != nil {
+				return fmt.Errorf("line %d of the document: %w", child.Line, err)
+			}
+			continue
+		}
+		if err := encodeJSON(encoder, child); err != nil {
+			return err
+		}
+	}
+	return encoder.WriteToken(end)
+}
+
+// keyText returns a mapping's key as the name of a JSON object's member. Kubectl turns
+// numbers and booleans into text here.
+func keyText(node *yaml.Node) (string, error) {
+	if node.Style&yaml.TaggedStyle == 0 && node.ShortTag() == "!!str" && !ambiguous(node) {
+		return node.Value, nil
+	}
+	// The key of a mapping, for what kubectl makes of a number depends on where it stands.
+	zero := &yaml.Node{Kind: yaml.ScalarNode, Value: "0"}
+	object, err := meaning(&yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{bare(node), zero}})
+	if err != nil {
+		return "", fmt.Errorf("line %d of the document: %w", node.Line, err)
+	}
+	decoder := jsontext.NewDecoder(bytes.NewReader(object))
+	if _, err := decoder.ReadToken(); err != nil {
+		return "", err
+	}
+	name, err := decoder.ReadToken()
+	return name.String(), err
+}
+
+// ambiguous reports whether kubectl's YAML 1.1 can take a plain scalar for something other
+// than YAML 1.2 does: "on" and "yes" are booleans there. Longer words are text in both.
+func ambiguous(node *yaml.Node) bool { return node.Style == 0 && len(node.Value) <= len("false") }
+
+// scalarJSON returns what a scalar means. Quoted text is text and a number stays as it is
+// written; for the rest kubectl's meaning counts.
+func scalarJSON(node *yaml.Node) (jsontext.Value, error) {
+	const quoted = yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
+	if node.Style&yaml.TaggedStyle == 0 {
+		if node.Style&quoted != 0 {
+			return jsontext.AppendQuote(nil, node.Value)
+		}
+		if isNumber(node.Value) {
+			return jsontext.Value(node.Value), nil
+		}
+	}
+	value, err := meaning(bare(node))
+	if err != nil {
+		return nil, fmt.Errorf("line %d of the document: %w", node.Line, err)
+	}
+	return value, nil
+}
+
+// isNumber reports whether the text is a number of JSON that kubectl takes for one, too:
+// past the range of floats it sees text.
+func isNumber(text string) bool {
+	value := jsontext.Value(text)
+	if value.Kind() != '0' || !value.IsValid() {
+		return false
+	}
+	_, err := strconv.ParseFloat(text, 64)
+	return err == nil
+}
+
+// bare returns the scalar without comments and place.
+func bare(node *yaml.Node) *yaml.Node {
+	return &yaml.Node{Kind: node.Kind, Style: node.Style, Tag: node.Tag, Value: node.Value}
+}
+
+// meaning returns the JSON that kubectl makes of the tree.
+func meaning(node *yaml.Node) (jsontext.Value, error) {
+	text, err := yaml.Marshal(node)
+	if err != nil {
+		return nil, err
+	}
+	return sigsyaml.YAMLToJSON(text)
+}
+
+// jsonNode returns the tree of a JSON value, in block style.
+func jsonNode(value []byte) (*yaml.Node, error) {
+	return decodeJSON(jsontext.NewDecoder(bytes.NewReader(value)))
+}
+
+func decodeJSON(decoder *jsontext.Decoder) (*yaml.Node, error) {
+	token, err := decoder.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	node := &yaml.Node{Kind: yaml.ScalarNode}
+	switch token.Kind() {
+	case '{':
+		node.Kind = yaml.MappingNode
+	case '[':
+		node.Kind = yaml.SequenceNode
+	case '"':
+		// The encoder quotes what YAML 1.1 or 1.2 would take for anything but text.
+		return node, node.Encode(token.String())
+	default:
+		node.Value = token.String()
+		return node, nil
+	}
+	for kind := decoder.PeekKind(); kind != '}' && kind != ']'; kind = decoder.PeekKind() {
+		child, err := decodeJSON(decoder)
+		if err != nil {
+			return nil, err
+		}
+		node.Content = append(node.Content, child)
+	}
+	_, err = decoder.ReadToken()
+	return node, err
+}
