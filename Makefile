@@ -76,9 +76,20 @@ verify: ## Fail if anything generated, or a go.mod, is stale
 		{ echo "$$module/go.mod is stale: run go mod tidy there" >&2; exit 1; }; done
 
 ##@ Measure it
+# Each ends with a line for every target: name, figure, target, ok or short.
+BENCH := go test -run '^$$' -benchmem -benchtime $(BENCHTIME) -count $(BENCHCOUNT)
+
 .PHONY: bench
-bench: ## Measure the patch and the handler beside the usual way, against the targets
-	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(BENCHCOUNT) ./intent ./injector ./webhook | go run ./cmd/internal/benchreport handler
+bench: ## Measure patch and handler beside the usual way, against the targets
+	@$(BENCH) -bench 'Resolve|Patch|Decode|Handler' ./intent ./injector ./webhook | go run ./cmd/internal/benchreport handler
+
+.PHONY: bench-https
+bench-https: ## Measure requests per second over HTTPS beside an empty handler
+	@$(BENCH) -bench HTTPS ./webhook | go run ./cmd/internal/benchreport https
+
+.PHONY: bench-apiserver
+bench-apiserver: ## Measure what creating a pod takes on a real API server, each way
+	@cd e2e && go run ./bench/apiserver
 
 ##@ Make it
 .PHONY: generate

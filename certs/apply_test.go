@@ -133,7 +133,7 @@ func TestIsCurrent(t *testing.T) {
 func TestIsCurrentNamesTheCertificate(t *testing.T) {
 	live := &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{Name: "web-mtls", ManagedFields: []metav1.ManagedFieldsEntry{{
 		Manager: FieldManager, Operation: metav1.ManagedFieldsOperationApply, FieldsType: "FieldsV1",
-		FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"x:y":{}}`)},
+		FieldsV1: metav1.NewFieldsV1(`{"x:y":{}}`),
 	}}}}
 	_, err := isCurrent(live, nil)
 	require.ErrorContains(t, err, "managed fields of Certificate web-mtls: ")

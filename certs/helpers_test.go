@@ -1,8 +1,8 @@
 package certs
 
 import (
-	"bytes"
 	"context"
+	"strings"
 	"sync"
 	"testing"
 
@@ -71,7 +71,7 @@ func (w *world) get(ctx context.Context, c client.WithWatch, key client.ObjectKe
 	// The stand-in notes an empty status as applied, because the typed object has one. A
 	// real API server never does: the status is a subresource.
 	for _, entry := range obj.GetManagedFields() {
-		entry.FieldsV1.Raw = bytes.Replace(entry.FieldsV1.Raw, []byte(`,"f:status":{}`), nil, 1)
+		entry.FieldsV1.SetRawString(strings.Replace(entry.FieldsV1.GetRawString(), `,"f:status":{}`, "", 1))
 	}
 	return err
 }

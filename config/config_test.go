@@ -130,6 +130,7 @@ func TestParse(t *testing.T) {
   group: example.org
 `,
 			want: func(t *testing.T, d *intent.Defaults) {
+				t.Helper()
 				d.AllowedIssuers = []intent.IssuerRule{
 					{Namespaces: labels.Everything(), Name: "shared", Kind: "ClusterIssuer", Group: "cert-manager.io"},
 					{Namespaces: selector(t, "team=payments,stage in (prod,test),!legacy"), Name: "payments-*", Kind: "Issuer", Group: "example.org"},
@@ -144,6 +145,7 @@ func TestParse(t *testing.T) {
     commonNames: [Example Gateway]
 `,
 			want: func(t *testing.T, d *intent.Defaults) {
+				t.Helper()
 				d.AllowedNames = []intent.NameRule{{
 					Namespaces:  selector(t, "kubernetes.io/metadata.name=gateway"),
 					DNSNames:    []string{"www.example.com", "*.api.example.com"},

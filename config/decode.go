@@ -198,7 +198,7 @@ func (d *decoder) items(n *yaml.Node, into reflect.Value, path *field.Path) {
 // scalar decodes text, numbers and booleans, each only from its own YAML type: a plain
 // 1.20 or yes meant as text has already lost what the user wrote.
 func (d *decoder) scalar(n *yaml.Node, into reflect.Value, path *field.Path) {
-	if _, ok := into.Interface().(Duration); ok {
+	if _, ok := reflect.TypeAssert[Duration](into); ok {
 		d.duration(n, into, path)
 		return
 	}

@@ -1,7 +1,6 @@
 package config_test
 
 import (
-	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -171,7 +170,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	_, err := config.Load("testdata/every-problem.yaml")
 	require.Error(t, err)
 	var all utilerrors.Aggregate
-	require.True(t, errors.As(err, &all))
+	require.ErrorAs(t, err, &all)
 	var lines strings.Builder
 	for _, one := range all.Errors() {
 		lines.WriteString(one.Error() + "\n")

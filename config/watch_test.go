@@ -39,6 +39,7 @@ type volume struct {
 }
 
 func newVolume(t *testing.T, content string) volume {
+	t.Helper()
 	v := volume{t, t.TempDir()}
 	v.swap(content)
 	require.NoError(t, os.Symlink(filepath.Join("..data", "config.yaml"), v.path()))
@@ -84,6 +85,7 @@ func (l *logs) logger() logr.Logger { return logr.FromSlogHandler(slog.NewTextHa
 
 // start runs the watcher until the test ends.
 func start(t *testing.T, w *config.Watcher) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.Start(ctx) }()
@@ -254,10 +256,12 @@ func samples(t *testing.T, registry *prometheus.Registry, name string) map[strin
 }
 
 func reloads(t *testing.T, registry *prometheus.Registry) map[string]float64 {
+	t.Helper()
 	return samples(t, registry, "mtls_injector_config_reloads_total")
 }
 
 func gauge(t *testing.T, registry *prometheus.Registry, name string) float64 {
+	t.Helper()
 	for _, value := range samples(t, registry, name) {
 		return value
 	}

@@ -60,6 +60,6 @@ func TestAllocations(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	assert.LessOrEqual(t, injected, 20.0)
-	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { injector.Patch(again, in) }), 9.0)
+	assert.LessOrEqual(t, injected, 12.0)
+	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { injector.Patch(again, in) }), 5.0)
 }

@@ -21,7 +21,7 @@ type Result struct {
 	// pod has everything already. Values are meant to be marshalled only, by [AppendJSON]
 	// or encoding/json.
 	Operations []jsonpatch.Operation
-	// Warnings tell what the user wrote and was kept, or what was changed for him; each is
+	// Warnings tell what the user wrote and was kept, or what was changed; each is
 	// one sentence.
 	Warnings []string
 	// Errors holds every conflict at once, with paths that start at "metadata" or "spec".

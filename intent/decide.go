@@ -168,11 +168,11 @@ func (r *resolution) lifetime() Lifetime {
 // 2160h, 1h30m, 45s.
 func ShortDuration(d time.Duration) string {
 	text := d.Truncate(time.Second).String()
-	if short, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = short + "m"
+	if strings.HasSuffix(text, "m0s") {
+		text = text[:len(text)-len("0s")]
 	}
-	if short, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = short + "h"
+	if strings.HasSuffix(text, "h0m") {
+		text = text[:len(text)-len("0m")]
 	}
 	return text
 }

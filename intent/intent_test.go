@@ -58,10 +58,11 @@ func compare(t *testing.T, file, got string) {
 }
 
 func TestRoles(t *testing.T) {
-	for role, sides := range map[intent.Role][2]bool{
+	for role, want := range map[intent.Role][2]bool{
 		intent.RoleServer: {true, false}, intent.RoleClient: {false, true}, intent.RoleBoth: {true, true}, intent.RoleNone: {false, false}, "": {false, false},
 	} {
-		assert.Equal(t, sides, [2]bool{role.IsServer(), role.IsClient()}, "%q", role)
+		got := [2]bool{role.IsServer(), role.IsClient()}
+		assert.Equal(t, want, got, "%q", role)
 	}
 }
 

@@ -71,6 +71,7 @@ func rightValues() map[string]right {
 		}},
 		"service": {func(in *intent.Intent) any { return in.Identity.DNSNames }, names(), []example{
 			{"web", webNames}, {"admin", adminNames}, {" admin , web,admin", names()},
+			{"web,admin", append(webNames[:4:4], adminNames...)},
 		}},
 		"dns-names": {func(in *intent.Intent) any { return in.Identity.DNSNames }, names(), []example{
 			{"web.example.com", names("web.example.com")},

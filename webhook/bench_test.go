@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -104,7 +103,7 @@ func serveHTTPS(b *testing.B, handler http.Handler, body []byte) {
 	clients := make([]*http.Client, connections)
 	for i := range clients {
 		clients[i] = server.client(true)
-		require.NoError(b, exchange(clients[i], server.address, body)) // connects
+		require.Equal(b, http.StatusOK, server.post(b, clients[i], body).status) // connects
 	}
 	var next, failed atomic.Int64
 	b.SetParallelism(connections / runtime.GOMAXPROCS(0))
@@ -113,7 +112,7 @@ func serveHTTPS(b *testing.B, handler http.Handler, body []byte) {
 	b.RunParallel(func(pb *testing.PB) {
 		client := clients[int(next.Add(1))%connections]
 		for pb.Next() {
-			if err := exchange(client, server.address, body); err != nil {
+			if answer, err := exchange(client, server.address, body); err != nil || answer.status != http.StatusOK {
 				failed.Add(1)
 			}
 		}
@@ -123,19 +122,4 @@ func serveHTTPS(b *testing.B, handler http.Handler, body []byte) {
 	require.Zero(b, failed.Load())
 	server.stop()
 	require.NoError(b, <-server.ended)
-}
-
-func exchange(client *http.Client, address string, body []byte) error {
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "https://"+address+PodPath+"?timeout=10s", bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	_, err = io.Copy(io.Discard, response.Body)
-	return err
 }

@@ -1,5 +1,7 @@
 package webhook
 
+// What is read of an AdmissionReview.
+
 import (
 	"fmt"
 

@@ -1,5 +1,9 @@
 package webhook
 
+// What is read of a Pod: the parts that a decision needs, one function a type of package
+// intent, each a list of member names and where they go. What they leave out is what
+// intent.Pod leaves out, so whatever else stands in the pod is never read and never lost.
+
 import (
 	"fmt"
 	"math"
@@ -11,10 +15,6 @@ import (
 
 	"example.io/mtls-injector/intent"
 )
-
-// The functions of this file read the parts of a Pod that a decision needs, one function
-// a type of package intent, each a list of member names and where they go. What they
-// leave out is what intent.Pod leaves out.
 
 // pod reads a Pod. The spec is most of it, and passed over when wanted says so of the
 // metadata; if there is none yet, it is read in any case.

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -25,7 +26,7 @@ import (
 type memory struct {
 	cached, live map[string]Surroundings
 	// lives counts the calls of Live.
-	lives int
+	lives atomic.Int64
 	// onLive, when set, is called in place of looking live up.
 	onLive func(context.Context) (Surroundings, error)
 }
@@ -36,7 +37,7 @@ func (m *memory) Cached(namespace string) (Surroundings, bool) {
 }
 
 func (m *memory) Live(ctx context.Context, namespace string) (Surroundings, error) {
-	m.lives++
+	m.lives.Add(1)
 	if m.onLive != nil {
 		return m.onLive(ctx)
 	}

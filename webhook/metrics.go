@@ -1,5 +1,7 @@
 package webhook
 
+// What is counted, and the words for it.
+
 import (
 	"time"
 

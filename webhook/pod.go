@@ -1,5 +1,7 @@
 package webhook
 
+// The handler: from the request to the verdict.
+
 import (
 	"errors"
 	"fmt"

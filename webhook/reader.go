@@ -1,5 +1,7 @@
 package webhook
 
+// The strict reading of JSON on which decode.go and decodepod.go are built.
+
 import (
 	"bytes"
 	"errors"

@@ -1,5 +1,7 @@
 package webhook
 
+// How a request is read from the wire, and how long it may take.
+
 import (
 	"bytes"
 	"context"

@@ -1,5 +1,7 @@
 package webhook
 
+// How a decision is written for the API server.
+
 import (
 	"encoding/base64"
 	stdjson "encoding/json"

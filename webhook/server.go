@@ -1,5 +1,7 @@
 package webhook
 
+// The server around the handlers: certificate, protocols, readiness, and the way to stop.
+
 import (
 	"context"
 	"crypto/tls"

@@ -1,19 +1,11 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -36,115 +28,6 @@ import (
 	"example.io/mtls-injector/intent"
 )
 
-// writeCertificate writes a self-signed serving certificate for localhost into the
-// folder, and returns its serial number. The key goes first, so that no pair that was
-// half written is ever valid.
-func writeCertificate(t testing.TB, dir string, serial int64, notBefore, notAfter time.Time) *x509.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "localhost"},
-		NotBefore: notBefore, NotAfter: notAfter, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IsCA: true, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	require.NoError(t, err)
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
-	for _, file := range []struct {
-		name, kind string
-		der        []byte
-	}{
-		{"tls.key", "PRIVATE KEY", keyDER}, {"tls.crt", "CERTIFICATE", der},
-	} {
-		path := filepath.Join(dir, file.name)
-		require.NoError(t, os.WriteFile(path+".new", pem.EncodeToMemory(&pem.Block{Type: file.kind, Bytes: file.der}), 0o600))
-		require.NoError(t, os.Rename(path+".new", path))
-	}
-	cert, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	return cert
-}
-
-func writeValidCertificate(t testing.TB, dir string, serial int64) *x509.Certificate {
-	t.Helper()
-	return writeCertificate(t, dir, serial, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
-// running is a Server that runs by itself, without a manager.
-type running struct {
-	*Server
-	dir     string
-	address string
-	roots   *x509.CertPool
-	// stop tells it to drain; ended says when it has stopped, and how.
-	stop  context.CancelFunc
-	ended chan error
-}
-
-func run(t testing.TB, http2 bool, delay time.Duration, handler http.Handler) *running {
-	t.Helper()
-	dir := t.TempDir()
-	roots := x509.NewCertPool()
-	roots.AddCert(writeValidCertificate(t, dir, 1))
-	port := freePort(t)
-	server, err := NewServer(ServerOptions{Host: "127.0.0.1", Port: port, CertDir: dir, CertName: "tls.crt", KeyName: "tls.key", HTTP2: http2})
-	require.NoError(t, err)
-	server.mux.Handle(PodPath, handler)
-	ctx, stop := context.WithCancel(context.Background())
-	r := &running{Server: server, dir: dir, address: fmt.Sprintf("127.0.0.1:%d", port), roots: roots, stop: stop, ended: make(chan error, 1)}
-	until := server.Drain(ctx, delay)
-	go func() { _ = server.certificate.Start(until) }()
-	go func() { r.ended <- server.hooks.Start(until) }()
-	t.Cleanup(stop)
-	require.Eventually(t, func() bool { return r.ready()["server"] == nil }, 10*time.Second, time.Millisecond)
-	return r
-}
-
-// ready returns the error of each readiness check.
-func (r *running) ready() map[string]error {
-	all := map[string]error{}
-	for name, check := range r.readiness(func() bool { return true }, intent.BuiltinDefaults) {
-		all[name] = check(nil)
-	}
-	return all
-}
-
-// client makes a client that keeps one connection.
-func (r *running) client(http2 bool) *http.Client {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(!http2)
-	protocols.SetHTTP2(http2)
-	return &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: r.roots},
-		Protocols:       protocols,
-	}}
-}
-
-// post returns the response and what was in its body.
-func (r *running) post(t testing.TB, client *http.Client, body []byte) (*http.Response, []byte) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "https://"+r.address+PodPath+"?timeout=10s", bytes.NewReader(body))
-	require.NoError(t, err)
-	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
-	require.NoError(t, err)
-	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	return response, answer
-}
-
 func TestServerProtocols(t *testing.T) {
 	for name, tt := range map[string]struct {
 		offered, asked bool
@@ -156,11 +39,11 @@ func TestServerProtocols(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := run(t, tt.offered, 0, newTestHandler(t, shop()))
-			response, body := r.post(t, r.client(tt.asked), fixture(t, "injected"))
-			assert.Equal(t, tt.want, response.Proto)
-			assert.Equal(t, uint16(tls.VersionTLS13), response.TLS.Version)
-			require.Equal(t, http.StatusOK, response.StatusCode)
-			assert.True(t, decodeResponse(t, body).Allowed)
+			answer := r.post(t, r.client(tt.asked), fixture(t, "injected"))
+			assert.Equal(t, tt.want, answer.protocol)
+			assert.Equal(t, uint16(tls.VersionTLS13), answer.tls)
+			require.Equal(t, http.StatusOK, answer.status)
+			assert.True(t, decodeResponse(t, answer.body).Allowed)
 		})
 	}
 }
@@ -234,11 +117,11 @@ func TestDrain(t *testing.T) {
 			for name, err := range r.ready() {
 				require.NoError(t, err, name)
 			}
-			answered := make(chan []byte, 1)
+			body, answers := fixture(t, "injected"), make(chan answered, 1)
 			go func() {
-				response, body := r.post(t, r.client(http2), fixture(t, "injected"))
-				assert.Equal(t, http.StatusOK, response.StatusCode)
-				answered <- body
+				answer, err := exchange(r.client(http2), r.address, body)
+				assert.NoError(t, err)
+				answers <- answer
 			}()
 			<-begun
 
@@ -252,7 +135,9 @@ func TestDrain(t *testing.T) {
 			default:
 			}
 			close(release)
-			assert.NotEmpty(t, decodeResponse(t, <-answered).Patch)
+			answer := <-answers
+			require.Equal(t, http.StatusOK, answer.status)
+			assert.NotEmpty(t, decodeResponse(t, answer.body).Patch)
 			assert.NoError(t, <-r.ended)
 		})
 	}
@@ -264,8 +149,7 @@ func TestDrainServesOn(t *testing.T) {
 	r.stop()
 	require.Eventually(t, func() bool { return r.ready()["serving"] != nil }, 10*time.Second, time.Millisecond)
 	require.NoError(t, r.ready()["server"])
-	response, _ := r.post(t, r.client(true), fixture(t, "injected"))
-	assert.Equal(t, http.StatusOK, response.StatusCode)
+	assert.Equal(t, http.StatusOK, r.post(t, r.client(true), fixture(t, "injected")).status)
 }
 
 func TestReadiness(t *testing.T) {
@@ -374,8 +258,8 @@ func TestSetupWithManager(t *testing.T) {
 	require.NoError(t, err)
 	services.Add(service("shop", "orders", map[string]string{"app.kubernetes.io/name": "orders"}))
 	r := &running{Server: server, address: fmt.Sprintf("127.0.0.1:%d", port), roots: roots}
-	_, body := r.post(t, r.client(true), fixture(t, "injected"))
-	assert.Contains(t, string(decodeResponse(t, body).Patch), "orders.shop.svc.cluster.local")
+	answer := r.post(t, r.client(true), fixture(t, "injected"))
+	assert.Contains(t, string(decodeResponse(t, answer.body).Patch), "orders.shop.svc.cluster.local")
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	assert.Len(t, families, 3)

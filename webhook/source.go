@@ -1,5 +1,7 @@
 package webhook
 
+// Where the handler looks up what surrounds a pod: its Namespace and Services.
+
 import (
 	"context"
 	"fmt"

@@ -1,5 +1,7 @@
 package webhook
 
+// What became of a request, and how that is told: to the client, and in the log.
+
 import (
 	"net/http"
 	"strconv"

@@ -1,5 +1,7 @@
 package webhook
 
+// How warnings are made to arrive.
+
 import (
 	"fmt"
 	"strings"

@@ -47,11 +47,11 @@ func applyBundle(ctx context.Context, c client.Client, manifest []byte) ([]strin
 	}
 	certificates, err := b.collect(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("Bundle %s: %w", b.Metadata.Name, err)
+		return nil, fmt.Errorf("collecting the sources of Bundle %s: %w", b.Metadata.Name, err)
 	}
 	selector, err := metav1.LabelSelectorAsSelector(&b.Spec.Target.NamespaceSelector)
 	if err != nil {
-		return nil, fmt.Errorf("Bundle %s: namespaceSelector: %w", b.Metadata.Name, err)
+		return nil, fmt.Errorf("reading the namespaceSelector of Bundle %s: %w", b.Metadata.Name, err)
 	}
 	var list corev1.NamespaceList
 	if err := c.List(ctx, &list, client.MatchingLabelsSelector{Selector: selector}); err != nil {

@@ -49,10 +49,10 @@ func (d *Demo) goodCalls(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", strings.Join(g.hops, " calls "), err)
 		}
-		d.print.line("  OK       " + strings.Join(g.hops, " → ") + ": " + g.say)
+		d.out.line("  OK       " + strings.Join(g.hops, " → ") + ": " + g.say)
 		d.printHops(&outcome)
 	}
-	d.print.line("")
+	d.out.line("")
 	return nil
 }
 
@@ -103,9 +103,9 @@ func (d *Demo) verify(outcome *peer.Outcome, hops []string) error {
 func (d *Demo) printHops(outcome *peer.Outcome) {
 	for outcome != nil {
 		server, client := outcome.Server, outcome.Reply.Caller
-		d.print.answer("url", outcome.URL)
-		d.print.answer("client saw", describePeer(&server, server.Issuer != client.Issuer))
-		d.print.answer("server saw", describePeer(&client, server.Issuer != client.Issuer))
+		d.out.answer("url", outcome.URL)
+		d.out.answer("client saw", describePeer(&server, server.Issuer != client.Issuer))
+		d.out.answer("server saw", describePeer(&client, server.Issuer != client.Issuer))
 		outcome = outcome.Reply.Upstream
 	}
 }
@@ -158,8 +158,8 @@ func (d *Demo) badCalls(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", b.say, err)
 		}
-		d.print.line("  REFUSED  " + b.say)
-		d.print.answer("told", outcome.Error)
+		d.out.line("  REFUSED  " + b.say)
+		d.out.answer("told", outcome.Error)
 	}
 	return nil
 }

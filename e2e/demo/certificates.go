@@ -31,12 +31,12 @@ func (d *Demo) reportCertificates(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.print.line("  Companions, one for each workload: the identity of record")
-	d.print.table([]string{"NAMESPACE", "CERTIFICATE", "READY", "EXPIRES", "NAMES"}, companions)
-	d.print.line("")
-	d.print.line("  CertificateRequests of the CSI driver, one for each pod")
-	d.print.table([]string{"NAMESPACE", "POD", "READY", "EXPIRES", "NAMES"}, requests)
-	d.print.line("")
+	d.out.line("  Companions, one for each workload: the identity of record")
+	d.out.table([]string{"NAMESPACE", "CERTIFICATE", "READY", "EXPIRES", "NAMES"}, companions)
+	d.out.line("")
+	d.out.line("  CertificateRequests of the CSI driver, one for each pod")
+	d.out.table([]string{"NAMESPACE", "POD", "READY", "EXPIRES", "NAMES"}, requests)
+	d.out.line("")
 	return d.compareKeys()
 }
 
@@ -51,11 +51,11 @@ func (d *Demo) awaitCompanions(ctx context.Context) error {
 			return err
 		}
 		if crt.Labels["cert-type"] != "mtls" {
-			return fmt.Errorf("Certificate %s/%s lacks the label cert-type=mtls", p.Namespace, crt.Name)
+			return fmt.Errorf("the Certificate %s/%s lacks the label cert-type=mtls", p.Namespace, crt.Name)
 		}
 		d.companions = append(d.companions, companion{pod: p, crt: crt})
 	}
-	d.print.step("the injector has made %d companion Certificates, and cert-manager has signed them", len(d.companions))
+	d.out.step("the injector has made %d companion Certificates, and cert-manager has signed them", len(d.companions))
 	return nil
 }
 
@@ -75,7 +75,7 @@ func (d *Demo) companionRows(ctx context.Context) ([]row, error) {
 		}
 		r, err := certificateRow(c.pod, c.crt.Name, secret.Data[corev1.TLSCertKey])
 		if err != nil {
-			return nil, fmt.Errorf("Certificate %s/%s: %w", c.crt.Namespace, c.crt.Name, err)
+			return nil, fmt.Errorf("the Certificate %s/%s: %w", c.crt.Namespace, c.crt.Name, err)
 		}
 		rows = append(rows, r)
 	}
@@ -182,6 +182,6 @@ func (d *Demo) compareKeys() error {
 			said = append(said, fmt.Sprintf("the %d pods of %s %s", p.pods, p.name, owner))
 		}
 	}
-	d.print.note(2, "In the pods' files: "+strings.Join(said, "; ")+".")
+	d.out.note(2, "In the pods' files: "+strings.Join(said, "; ")+".")
 	return nil
 }

@@ -27,7 +27,7 @@ import (
 
 // Demo is one run of the demo.
 type Demo struct {
-	print   *printer
+	out     *printer
 	cluster *cluster.Cluster
 	webhook *cluster.Webhook
 	node    *node.Node
@@ -44,20 +44,20 @@ type Demo struct {
 }
 
 // New returns a demo that tells its story to out.
-func New(out io.Writer) *Demo { return &Demo{print: newPrinter(out)} }
+func New(out io.Writer) *Demo { return &Demo{out: newPrinter(out)} }
 
 // ClusterOptions are those of the cluster that Run needs.
 func (d *Demo) ClusterOptions() cluster.Options {
 	return cluster.Options{
-		Progress:    func(line string) { d.print.step("%s", line) },
+		Progress:    func(line string) { d.out.step("%s", line) },
 		AuditPolicy: []byte(auditPolicy),
 	}
 }
 
 // Introduce prints what is going to happen.
 func (d *Demo) Introduce() {
-	d.print.note(0, "mtls-injector: a real API server, the real webhook, the manifests of examples/.")
-	d.print.heading("1. A cluster on this machine")
+	d.out.note(0, "mtls-injector: a real API server, the real webhook, the manifests of examples/.")
+	d.out.heading("1. A cluster on this machine")
 }
 
 // Run tells the story. The cluster must be fresh and have been started with
@@ -81,14 +81,14 @@ func (d *Demo) Run(ctx context.Context, c *cluster.Cluster) error {
 		{"", d.badCalls},
 	} {
 		if part.heading != "" {
-			d.print.heading(part.heading)
+			d.out.heading(part.heading)
 		}
 		if err := part.run(ctx); err != nil {
 			return d.withLog(ctx, err)
 		}
 	}
-	d.print.line("")
-	d.print.step("All of it is as promised: %d pods, %d handshakes.", len(d.pods), d.calls)
+	d.out.line("")
+	d.out.step("All of it is as promised: %d pods, %d handshakes.", len(d.pods), d.calls)
 	return nil
 }
 
@@ -98,22 +98,25 @@ func (d *Demo) Stop() error {
 	for _, s := range d.servers {
 		errs = append(errs, s.stop())
 	}
-	d.servers = nil
+	for _, p := range d.pods {
+		errs = append(errs, d.node.Unmount(&p.Pod))
+	}
+	d.servers, d.pods = nil, nil
 	return errors.Join(errs...)
 }
 
 // Invite prints how to go on with the running cluster.
 func (d *Demo) Invite() {
-	d.print.heading("It keeps running; Ctrl-C ends it")
-	d.print.line("  export KUBECONFIG=" + d.cluster.Kubeconfig)
-	d.print.line("  alias kubectl=" + d.cluster.Kubectl)
-	d.print.line("")
-	d.print.line("  kubectl get pods -A -L mtls.example.io/injected")
-	d.print.line("  kubectl -n shop get pod -l app=orders -o yaml")
-	d.print.line("  kubectl get certificates -A -l cert-type=mtls")
-	d.print.line("  kubectl -n shop run mine --image=busybox --annotations=mtls.example.io/role=sever")
-	d.print.line("")
-	d.print.note(2, "Pods stay Pending, for there is no kubelet here. The configuration is "+
+	d.out.heading("It keeps running; Ctrl-C ends it")
+	d.out.line("  export KUBECONFIG=" + d.cluster.Kubeconfig)
+	d.out.line("  alias kubectl=" + d.cluster.Kubectl)
+	d.out.line("")
+	d.out.line("  kubectl get pods -A -L mtls.example.io/injected")
+	d.out.line("  kubectl -n shop get pod -l app=orders -o yaml")
+	d.out.line("  kubectl get certificates -A -l cert-type=mtls")
+	d.out.line("  kubectl -n shop run mine --image=busybox --annotations=mtls.example.io/role=sever")
+	d.out.line("")
+	d.out.note(2, "Pods stay Pending, for there is no kubelet here. The configuration is "+
 		filepath.Join(d.examples, "config.yaml")+", the webhook logs to "+d.webhook.LogFile+".")
 }
 
@@ -131,9 +134,9 @@ func (d *Demo) prepare(ctx context.Context) error {
 	if err := d.makeNode(); err != nil {
 		return err
 	}
-	d.print.step("building the injector from this working tree, and the demo's own server and client")
+	d.out.step("building the injector from this working tree, and the demo's own server and client")
 	d.peer = filepath.Join(d.dir, "peer")
-	build := exec.CommandContext(ctx, "go", "build", "-o", d.peer, "./cmd/peer")
+	build := exec.CommandContext(ctx, "go", "build", "-o", d.peer, "./cmd/peer") //nolint:gosec // a path of our own
 	build.Dir = module
 	build.Env = append(os.Environ(), "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -169,7 +172,7 @@ func (d *Demo) startWebhook(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.print.step("the webhook answers for pods of namespaces with the label %s=true", cluster.EnabledLabel)
+	d.out.step("the webhook answers for pods of namespaces with the label %s=true", cluster.EnabledLabel)
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -58,7 +57,7 @@ func TestStepsTellTheTime(t *testing.T) {
 	p := newPrinter(&out)
 	p.step("%d things", 2)
 	p.file("01-ca.yaml", "done")
-	assert.Regexp(t, regexp.MustCompile(`^ +\d+\.\ds  2 things\n +\d+\.\ds  01-ca\.yaml {19}done\n$`), out.String())
+	assert.Regexp(t, `^ +\d+\.\ds  2 things\n +\d+\.\ds  01-ca\.yaml {19}done\n$`, out.String())
 }
 
 func TestExpand(t *testing.T) {

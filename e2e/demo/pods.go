@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -57,7 +58,7 @@ func (d *Demo) awaitPods(ctx context.Context) error {
 			return fmt.Errorf("pod %s/%s: %w", p.Namespace, p.Name, err)
 		}
 	}
-	d.print.step("%d pods are there: %d injected, %d left alone", len(d.pods), len(d.pods)-skipped, skipped)
+	d.out.step("%d pods are there: %d injected, %d left alone", len(d.pods), len(d.pods)-skipped, skipped)
 	return nil
 }
 
@@ -67,13 +68,13 @@ func (d *Demo) failures(ctx context.Context, namespace string) string {
 	if err := d.cluster.Client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
 		return ""
 	}
-	said := ""
+	var said strings.Builder
 	for _, event := range list.Items {
 		if event.Reason == "FailedCreate" {
-			said += fmt.Sprintf("\n%s %s: %s", event.InvolvedObject.Kind, event.InvolvedObject.Name, event.Message)
+			fmt.Fprintf(&said, "\n%s %s: %s", event.InvolvedObject.Kind, event.InvolvedObject.Name, event.Message)
 		}
 	}
-	return said
+	return said.String()
 }
 
 // examine reads what became of the pod and compares it with the promise.
@@ -185,7 +186,7 @@ func (d *Demo) mount(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	d.print.step("their volumes are mounted (by this demo in the kubelet's and the CSI driver's place)")
+	d.out.step("their volumes are mounted (by this demo in the kubelet's and the CSI driver's place)")
 	return nil
 }
 

@@ -82,16 +82,16 @@ func (p *printer) table(header []string, rows []row) {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	print := func(cells []string) {
+	write := func(cells []string) {
 		var text strings.Builder
 		for i, cell := range cells {
 			fmt.Fprintf(&text, "  %-*s", widths[i], cell)
 		}
 		p.line(text.String())
 	}
-	print(header)
+	write(header)
 	for _, r := range rows {
-		print(r.cells)
+		write(r.cells)
 		for _, d := range r.details {
 			p.detail(d[0], d[1])
 		}

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"example.io/mtls-injector/e2e/demo/peer"
@@ -81,8 +82,8 @@ func (p *program) publicKey() (string, error) {
 
 // command makes a process of the peer with the program's environment and no other.
 func (d *Demo) command(ctx context.Context, p *program, mode string, args []string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, d.peer, append([]string{mode, "--root", p.root}, args...)...)
-	cmd.Env = append([]string{}, p.env...) // never nil, which would mean our own
+	cmd := exec.CommandContext(ctx, d.peer, append([]string{mode, "--root", p.root}, args...)...) //nolint:gosec // our own program, without a shell
+	cmd.Env = append([]string{}, p.env...)                                                        // never nil, which would mean our own
 	return cmd
 }
 
@@ -109,6 +110,8 @@ func (d *Demo) serve(ctx context.Context, p *pod, args, connect []string) (*serv
 	defer func() { _ = log.Close() }() // the process has its own copy
 	s.cmd = d.command(context.WithoutCancel(ctx), &p.program, "serve", append(append(args, connect...), "--listen=127.0.0.1:0"))
 	s.cmd.Stderr = log
+	// Ctrl-C in a terminal is for the demo, which ends the server itself.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, err := s.cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("starting the server: %w", err)

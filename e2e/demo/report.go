@@ -8,24 +8,24 @@ import (
 
 // reportPods tells what became of each pod.
 func (d *Demo) reportPods(context.Context) error {
-	d.print.table(
+	d.out.table(
 		[]string{"NAMESPACE", "POD", "ROLE", "DELIVERY", "ISSUER", "CONTAINERS"},
 		d.podRows(),
 	)
-	d.print.line("  Left alone, with the reason that the audit log has:")
+	d.out.line("  Left alone, with the reason that the audit log has:")
 	for _, p := range d.pods {
 		if p.promise.skip != "" {
-			d.print.line("    " + p.Namespace + "/" + p.Name + ": " + string(p.promise.skip) + ", " + p.promise.skip.Explain())
+			d.out.line("    " + p.Namespace + "/" + p.Name + ": " + string(p.promise.skip) + ", " + p.promise.skip.Explain())
 		}
 	}
-	d.print.line("")
-	d.print.line("  Refused. kubectl apply -f examples/" + refusedFile + " says:")
+	d.out.line("")
+	d.out.line("  Refused. kubectl apply -f examples/" + refusedFile + " says:")
 	for line := range strings.Lines(d.refusal) {
 		if problem, ok := strings.CutPrefix(line, "* "); ok {
-			d.print.labelled(4, 2, "*", problem)
+			d.out.labelled(4, 2, "*", problem)
 			continue
 		}
-		d.print.note(4, line)
+		d.out.note(4, line)
 	}
 	return nil
 }

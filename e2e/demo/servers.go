@@ -32,11 +32,11 @@ func (d *Demo) startServers(ctx context.Context) error {
 			return err
 		}
 	}
-	d.print.note(2, "No containers run here: for each image a small Go program stands in, as a process of its own. "+
+	d.out.note(2, "No containers run here: for each image a small Go program stands in, as a process of its own. "+
 		"It has its container's variables and its pod's files, and nothing else. It finds the files where the "+
 		"container's arguments (orders, smoke-test) or nginx.conf (edge) say, or in the variables (all others). "+
 		"Service names lead to loopback addresses; TLS expects the full name all the same.")
-	d.print.line("")
+	d.out.line("")
 	return nil
 }
 

@@ -37,7 +37,7 @@ func (d *Demo) apply(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		d.print.file(name, said)
+		d.out.file(name, said)
 	}
 	return nil
 }
@@ -115,7 +115,7 @@ func (d *Demo) giveCA(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("storing the CA's key pair: %w", err)
 	}
-	d.print.file("(in your place)", "a CA's key pair is made and put into the Secret cert-manager/mtls-ca")
+	d.out.file("(in your place)", "a CA's key pair is made and put into the Secret cert-manager/mtls-ca")
 	return nil
 }
 
@@ -144,8 +144,8 @@ func (d *Demo) distributeTrust(ctx context.Context, manifest []byte) (string, er
 // applyRefused lets kubectl apply the example, and compares what it says with what the
 // example's comment says it would.
 func (d *Demo) applyRefused(ctx context.Context, name string, manifest []byte) (string, error) {
-	kubectl := exec.CommandContext(ctx, d.cluster.Kubectl, "--kubeconfig", d.cluster.Kubeconfig,
-		"apply", "-f", filepath.Join(d.examples, name))
+	args := []string{"--kubeconfig", d.cluster.Kubeconfig, "apply", "-f", filepath.Join(d.examples, name)}
+	kubectl := exec.CommandContext(ctx, d.cluster.Kubectl, args...) //nolint:gosec // as the user would
 	out, err := kubectl.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		return "", fmt.Errorf("running kubectl: %w", err)

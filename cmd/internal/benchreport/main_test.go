@@ -26,9 +26,9 @@ func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(strings.NewReader(measured), &out, []string{"handler"}))
 	assert.Equal(t, measured+`
-injected pod, faster than the usual way                         16.00×  target  15.0×  ok
-injected pod, fewer allocations than the usual way              55.00×  target  50.0×  ok
-pass-through pod, faster than the usual way                      9.00×  target   9.0×  ok
+injected pod, faster than the usual way                         16.00×  target  15.00×  ok
+injected pod, fewer allocations than the usual way              55.00×  target  50.00×  ok
+pass-through pod, faster than the usual way                      9.00×  target   9.00×  ok
 `, out.String())
 }
 
@@ -36,8 +36,8 @@ func TestMissedTargetsAreAnError(t *testing.T) {
 	slow := strings.ReplaceAll(measured, "   100000 ns/op", "   200000 ns/op")
 	var out bytes.Buffer
 	require.EqualError(t, run(strings.NewReader(slow), &out, []string{"handler"}), "2 of 3 targets missed")
-	assert.Contains(t, out.String(), "8.00×  target  15.0×  short\n")
-	assert.Contains(t, out.String(), "55.00×  target  50.0×  ok\n")
+	assert.Contains(t, out.String(), "8.00×  target  15.00×  short\n")
+	assert.Contains(t, out.String(), "55.00×  target  50.00×  ok\n")
 }
 
 func TestNoGroupsNoTargets(t *testing.T) {

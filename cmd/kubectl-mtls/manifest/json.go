@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"go.yaml.in/yaml/v3"
@@ -59,7 +60,7 @@ func encodeContent(encoder *jsontext.Encoder, node *yaml.Node, begin, end jsonte
 // keyText returns a mapping's key as the name of a JSON object's member. Kubectl turns
 // numbers and booleans into text here.
 func keyText(node *yaml.Node) (string, error) {
-	if node.Style&yaml.TaggedStyle == 0 && node.ShortTag() == "!!str" && !ambiguous(node) {
+	if isText(node) {
 		return node.Value, nil
 	}
 	// The key of a mapping, for what kubectl makes of a number depends on where it stands.
@@ -76,21 +77,33 @@ func keyText(node *yaml.Node) (string, error) {
 	return name.String(), err
 }
 
-// ambiguous reports whether kubectl's YAML 1.1 can take a plain scalar for something other
-// than YAML 1.2 does: "on" and "yes" are booleans there. Longer words are text in both.
-func ambiguous(node *yaml.Node) bool { return node.Style == 0 && len(node.Value) <= len("false") }
-
-// scalarJSON returns what a scalar means. Quoted text is text and a number stays as it is
-// written; for the rest kubectl's meaning counts.
-func scalarJSON(node *yaml.Node) (jsontext.Value, error) {
+// isText reports whether a scalar is text in YAML 1.1 and 1.2 alike. The words for
+// booleans that 1.2 did away with are not.
+func isText(node *yaml.Node) bool {
 	const quoted = yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
-	if node.Style&yaml.TaggedStyle == 0 {
-		if node.Style&quoted != 0 {
-			return jsontext.AppendQuote(nil, node.Value)
-		}
-		if isNumber(node.Value) {
-			return jsontext.Value(node.Value), nil
-		}
+	switch {
+	case node.Style&yaml.TaggedStyle != 0:
+		return false
+	case node.Style&quoted != 0:
+		return true
+	case node.ShortTag() != "!!str":
+		return false
+	}
+	switch strings.ToLower(node.Value) {
+	case "y", "n", "yes", "no", "on", "off":
+		return false
+	}
+	return true
+}
+
+// scalarJSON returns what a scalar means. A number stays as it is written; where kubectl
+// may see something other than we do, it decides.
+func scalarJSON(node *yaml.Node) (jsontext.Value, error) {
+	switch {
+	case isText(node):
+		return jsontext.AppendQuote(nil, node.Value)
+	case node.Style&yaml.TaggedStyle == 0 && isNumber(node.Value):
+		return jsontext.Value(node.Value), nil
 	}
 	value, err := meaning(bare(node))
 	if err != nil {

@@ -1,5 +1,7 @@
 package app
 
+// The flags of `mtls-injector webhook`, and how they become typed values.
+
 import (
 	"errors"
 	"flag"

@@ -1,5 +1,7 @@
 package app
 
+// How `mtls-injector webhook` is wired together.
+
 import (
 	"context"
 	"fmt"

@@ -11,6 +11,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -24,13 +26,18 @@ import (
 	"testing"
 	"time"
 
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/webhook"
 )
@@ -55,6 +62,16 @@ func writeCertificate(t *testing.T) (dir string, roots *x509.CertPool) {
 	roots = x509.NewCertPool()
 	require.True(t, roots.AppendCertsFromPEM(certPEM))
 	return dir, roots
+}
+
+// writeConfig writes a configuration of one more line.
+func writeConfig(t *testing.T, dir, line string) string {
+	t.Helper()
+	path := filepath.Join(dir, "config.yaml")
+	text := "apiVersion: config.mtls.example.io/v1alpha1\nkind: InjectorConfiguration\n" + line + "\n"
+	require.NoError(t, os.WriteFile(path+".new", []byte(text), 0o600))
+	require.NoError(t, os.Rename(path+".new", path))
+	return path
 }
 
 func freePort(t *testing.T) int {
@@ -115,10 +132,10 @@ func start(t *testing.T, args ...string) (*exec.Cmd, *output) {
 	t.Helper()
 	program := exec.CommandContext(t.Context(), os.Args[0], args...)
 	program.Env = append(os.Environ(), runsAsProgram+"=1")
-	log := new(output)
-	program.Stderr = log
+	logged := new(output)
+	program.Stderr = logged
 	require.NoError(t, program.Start())
-	return program, log
+	return program, logged
 }
 
 // TestWebhook runs the whole command, beside an API server that knows a namespace and a
@@ -129,10 +146,9 @@ func TestWebhook(t *testing.T) {
 		"namespaces": {{"metadata": object{"name": "shop", "annotations": object{"mtls.example.io/role": "server"}}}},
 		"services":   {{"metadata": object{"name": "cart", "namespace": "shop"}, "spec": object{"selector": object{"app": "cart"}}}},
 	})
-	config := filepath.Join(t.TempDir(), "config.yaml")
-	require.NoError(t, os.WriteFile(config, []byte("apiVersion: config.mtls.example.io/v1alpha1\nkind: InjectorConfiguration\ntrustDomain: shop.example\n"), 0o600))
+	config := writeConfig(t, t.TempDir(), "trustDomain: shop.example")
 	port, health, metrics := freePort(t), fmt.Sprintf("127.0.0.1:%d", freePort(t)), fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	program, log := start(t,
+	program, logged := start(t,
 		"webhook", "--config", config, "--kubeconfig", kubeconfig(t, api.URL), "--bind-address", "127.0.0.1", "--port", strconv.Itoa(port),
 		"--cert-dir", dir, "--health-probe-bind-address", health, "--metrics-bind-address", metrics, "--drain-delay", "10ms")
 	ready := func() bool {
@@ -147,29 +163,34 @@ func TestWebhook(t *testing.T) {
 	assert.Contains(t, string(response.Patch), "cart.shop.svc.cluster.local")
 	assert.Contains(t, string(response.Patch), `\"version\":\"v1.2.3\"`)
 
+	writeConfig(t, filepath.Dir(config), "trustDomain: bank.example")
+	require.Eventually(t, func() bool {
+		return postPod(t, port, roots).AuditAnnotations["identity"] == "spiffe://bank.example/ns/shop/sa/default"
+	}, 90*time.Second, 10*time.Millisecond, "the configuration is read again when it changes")
+
 	for _, series := range []string{
-		`mtls_injector_admissions_total{outcome="injected",reason="patched"} 1`, "mtls_injector_admission_duration_seconds_count 1",
-		"mtls_injector_config_last_reload_successful 1", "go_goroutines", "certwatcher_read_certificate_total",
+		`mtls_injector_admissions_total{outcome="refused",reason="invalid"} 0`, "mtls_injector_admission_duration_seconds_count ",
+		`mtls_injector_config_reloads_total{result="success"} 2`, "go_goroutines", "certwatcher_read_certificate_total",
 	} {
 		require.Eventually(t, func() bool {
 			_, text := get(t, "http://"+metrics+"/metrics")
 			return strings.Contains(text, "\n"+series)
 		}, 30*time.Second, 10*time.Millisecond, series)
 	}
-	require.Eventually(t, func() bool { return strings.Contains(log.String(), "Starting workers") }, 30*time.Second, 10*time.Millisecond,
+	require.Eventually(t, func() bool { return strings.Contains(logged.String(), "Starting workers") }, 30*time.Second, 10*time.Millisecond,
 		"the companion controller starts last")
 
 	require.NoError(t, program.Process.Signal(syscall.SIGTERM))
-	require.NoError(t, program.Wait(), log)
-	checkLog(t, log.String())
+	require.NoError(t, program.Wait(), logged)
+	checkLog(t, logged.String())
 }
 
 func TestProgramFails(t *testing.T) {
-	program, log := start(t, "webhook", "--port", "0")
+	program, logged := start(t, "webhook", "--port", "0")
 	var exit *exec.ExitError
 	require.ErrorAs(t, program.Wait(), &exit)
 	assert.Equal(t, 1, exit.ExitCode())
-	assert.Equal(t, "error: --port: must be from 1 to 65535, not 0\n", log.String())
+	assert.Equal(t, "error: --port: must be from 1 to 65535, not 0\n", logged.String())
 }
 
 // checkLog wants JSON on every line, and one that tells of the pod.
@@ -212,8 +233,7 @@ func postPod(t *testing.T, port int, roots *x509.CertPool) *admissionv1.Admissio
 // TestWebhookDoesNotStart: what is wrong is told, and nothing runs.
 func TestWebhookDoesNotStart(t *testing.T) {
 	dir, _ := writeCertificate(t)
-	bad := filepath.Join(t.TempDir(), "config.yaml")
-	require.NoError(t, os.WriteFile(bad, []byte("apiVersion: config.mtls.example.io/v1alpha1\nkind: InjectorConfiguration\ntrustDomian: x\n"), 0o600))
+	bad := writeConfig(t, t.TempDir(), "trustDomian: x")
 	good := func() *settings {
 		return &settings{
 			rest: &rest.Config{Host: "http://127.0.0.1:1"}, healthAddress: "0", metricsAddress: "0",
@@ -237,4 +257,43 @@ func TestWebhookDoesNotStart(t *testing.T) {
 			assert.Contains(t, err.Error(), tt.want)
 		})
 	}
+}
+
+// TestUseLogger: what libraries say comes out where we log.
+func TestUseLogger(t *testing.T) {
+	before := slog.Default()
+	t.Cleanup(func() {
+		slog.SetDefault(before)
+		klog.ClearLogger()
+	})
+	var told strings.Builder
+	useLogger(funcr.New(func(_, args string) { told.WriteString(args + "\n") }, funcr.Options{}))
+	klog.Info("from client-go")
+	log.Print("from net/http")
+	ctrl.Log.Info("from controller-runtime")
+	for _, message := range []string{"from client-go", "from net/http", "from controller-runtime"} {
+		assert.Contains(t, told.String(), `"msg"="`+message+`"`)
+	}
+}
+
+// TestManager: the manager knows every kind that is read or written, and serves with our
+// server.
+func TestManager(t *testing.T) {
+	dir, _ := writeCertificate(t)
+	server, err := webhook.NewServer(webhook.ServerOptions{Host: "127.0.0.1", Port: freePort(t), CertDir: dir, CertName: "tls.crt", KeyName: "tls.key"})
+	require.NoError(t, err)
+	api := apiServer(t, nil)
+	mgr, err := newManager(&settings{rest: &rest.Config{Host: api.URL}, healthAddress: "0", metricsAddress: "0"}, server, logr.Discard())
+	require.NoError(t, err)
+	for _, kind := range []client.Object{&corev1.Pod{}, &corev1.Service{}, &corev1.Namespace{}, &cmapi.Certificate{}} {
+		gvks, _, err := mgr.GetScheme().ObjectKinds(kind)
+		require.NoError(t, err)
+		assert.Len(t, gvks, 1)
+		_, err = mgr.GetRESTMapper().RESTMapping(gvks[0].GroupKind(), gvks[0].Version)
+		assert.NoError(t, err)
+	}
+	assert.Same(t, server.Hooks(), mgr.GetWebhookServer())
+
+	_, err = newManager(&settings{rest: &rest.Config{Host: api.URL}, metricsAddress: "no address", healthAddress: "no address"}, server, logr.Discard())
+	assert.ErrorContains(t, err, "manager: error listening on no address")
 }

@@ -203,16 +203,21 @@ func TestServerNeedsItsFiles(t *testing.T) {
 	}{
 		"no key": {
 			func(t *testing.T, c *container) {
+				t.Helper()
 				require.NoError(t, os.Remove(filepath.Join(c.root, c.env["MTLS_SERVER_KEY"])))
 			}, "reading the key pair: open ",
 		},
 		"no CA": {
 			func(t *testing.T, c *container) {
+				t.Helper()
 				require.NoError(t, os.Remove(filepath.Join(c.root, c.env["MTLS_CA_CERT"])))
 			}, "reading the CA certificates: open ",
 		},
 		"CA that is none": {
-			func(t *testing.T, c *container) { c.write(t, "MTLS_CA_CERT", []byte("none")) },
+			func(t *testing.T, c *container) {
+				t.Helper()
+				c.write(t, "MTLS_CA_CERT", []byte("none"))
+			},
 			"/etc/tls/ca/ca.crt holds no CA certificate",
 		},
 		"no variables": {func(_ *testing.T, c *container) { c.env = nil }, "reading the key pair: "},

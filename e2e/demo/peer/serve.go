@@ -50,7 +50,7 @@ func (s *Server) Run(ctx context.Context, out, logs io.Writer) error {
 	if _, err := s.config(); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", s.Listen)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Listen)
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
 	}
