@@ -32,6 +32,7 @@ KEEP ?=
 ##@ See it
 .PHONY: demo
 demo: ## Show annotated pods coming out injected, on a real API server; KEEP=1 leaves it running
+	@echo "Building the demo: a minute or two the first time."
 	@cd e2e && go run ./cmd/demo $(if $(KEEP),--keep)
 
 ##@ Check it

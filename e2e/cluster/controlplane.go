@@ -52,11 +52,16 @@ func (c *Cluster) startControlPlane(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
+	certificates := filepath.Join(c.dir, "envtest") // which envtest makes whether or not they are used
+	if err := os.Mkdir(certificates, 0o700); err != nil {
+		return fmt.Errorf("making a folder for envtest: %w", err)
+	}
 	existing := false // whatever the environment says: this is a cluster of its own
 	c.env = &envtest.Environment{
 		UseExistingCluster:    &existing,
 		CRDDirectoryPaths:     []string{filepath.Join(certManager, "deploy", "crds")},
 		ErrorIfCRDPathMissing: true,
+		WebhookInstallOptions: envtest.WebhookInstallOptions{LocalServingCertDir: certificates},
 		// Ample for a machine that is busy with something else.
 		ControlPlaneStartTimeout: time.Minute,
 	}

@@ -13,6 +13,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"example.io/mtls-injector/e2e/internal/atomicdir"
 )
 
 var (
@@ -63,7 +65,7 @@ func clean(in io.Reader, dir string) error {
 	// Processes that die with the parent may still be writing for a moment.
 	var err error
 	for range 50 {
-		if err = os.RemoveAll(dir); err == nil { //nolint:gosec // that is its purpose
+		if err = atomicdir.Remove(dir); err == nil {
 			return nil
 		}
 		time.Sleep(100 * time.Millisecond)
