@@ -71,6 +71,9 @@ func randomPod(random *rand.Rand) *corev1.Pod {
 	for i := range pod.Spec.Containers {
 		pod.Spec.Containers[i].Name = []string{"app", "side", "istio-proxy"}[random.IntN(3)]
 	}
+	if random.IntN(12) == 0 {
+		pod.Spec.NodeSelector = map[string]string{corev1.LabelOSStable: "windows"}
+	}
 	if pod.Spec.OS != nil {
 		pod.Spec.OS.Name = []corev1.OSName{corev1.Linux, corev1.Linux, corev1.Linux, corev1.Windows}[random.IntN(4)]
 	}

@@ -206,6 +206,21 @@ func TestReconcileTouchesNothingForeign(t *testing.T) {
 	s.look(t, created)
 }
 
+// TestReconcileLooksBeyondTheCache, which has only what carries our label, and may not
+// have seen a new Namespace yet.
+func TestReconcileLooksBeyondTheCache(t *testing.T) {
+	foreign := &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "web-mtls"}}
+	pod := deployed("web-5d9-a", "5d9", server)
+	full := newStage(t, pod, foreign)
+	full.cached = newWorld(t, pod) // neither Certificate nor Namespace
+	full.look(t, nameTaken)
+
+	gone := newStage(t, pod)
+	gone.cached = newWorld(t, pod)
+	require.NoError(t, gone.world.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
+	gone.look(t, terminating)
+}
+
 func TestReconcileDoesNothing(t *testing.T) {
 	ended := deployed("web-5d9-a", "5d9", server)
 	ended.Status.Phase = corev1.PodFailed

@@ -115,12 +115,8 @@ func (d *decoder) value(n *yaml.Node, into reflect.Value, path *field.Path) {
 	}
 	switch into.Kind() {
 	case reflect.Pointer:
-		target, before := reflect.New(into.Type().Elem()), len(d.errs)
-		d.value(n, target.Elem(), path)
-		// A malformed scalar stays unset; a struct keeps what is well-formed in it.
-		if len(d.errs) == before || target.Elem().Kind() == reflect.Struct {
-			into.Set(target)
-		}
+		into.Set(reflect.New(into.Type().Elem()))
+		d.value(n, into.Elem(), path)
 	case reflect.Struct:
 		d.fields(n, into, path)
 	case reflect.Slice:

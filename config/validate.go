@@ -143,7 +143,7 @@ func (v *validator) lifetime(one Lifetime, bounds *Lifetimes, path *field.Path) 
 	if duration < bounds.Min || duration > bounds.Max {
 		v.invalid(path.Child("duration"), duration.String(),
 			fmt.Sprintf("must be from lifetimes.min (%s) to lifetimes.max (%s)", bounds.Min, bounds.Max))
-		return // a renewal time made of it would be wrong, too
+		return // a renewal time made of it, or compared with it, means nothing
 	}
 	if shortest := Duration(cmapi.MinimumRenewBefore); renewBefore < shortest {
 		v.invalid(path.Child("renewBefore"), renewBefore.String(), fmt.Sprintf("must be at least %s, cert-manager's own limit", shortest))

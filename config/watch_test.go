@@ -194,8 +194,11 @@ func TestWatcherReadsWhereThereAreNoEvents(t *testing.T) {
 	w, err := config.NewWatcher(config.WatcherOptions{Path: link, PollInterval: tick})
 	require.NoError(t, err)
 	start(t, w)
-	require.NoError(t, os.WriteFile(elsewhere, []byte(withTrustDomain("two")), 0o600))
-	eventually(t, "read", func() bool { return w.Current().TrustDomain == "two" })
+	// The first change may be seen by the reading at the start, the second one cannot.
+	for _, domain := range []string{"two", "three"} {
+		require.NoError(t, os.WriteFile(elsewhere, []byte(withTrustDomain(domain)), 0o600))
+		eventually(t, domain, func() bool { return w.Current().TrustDomain == domain })
+	}
 }
 
 func TestWatcherSeesAChangeBeforeItsStart(t *testing.T) {

@@ -113,6 +113,8 @@ func TestDecodeOddPods(t *testing.T) {
 	}
 }
 
+// TestDecodeRefuses: "…" begins a part of an error, where the whole is very long or the
+// library varies its words on purpose.
 func TestDecodeRefuses(t *testing.T) {
 	long := strings.Repeat("[", 20000)
 	for name, tt := range map[string]struct{ text, err string }{
@@ -144,15 +146,15 @@ func TestDecodeRefuses(t *testing.T) {
 		"a fraction":             {reviewText(`{"spec":{"terminationGracePeriodSeconds":1.5}}`), `/request/object/spec/terminationGracePeriodSeconds: strconv.ParseInt: parsing "1.5": invalid syntax`},
 		"a number too large":     {reviewText(`{"spec":{"terminationGracePeriodSeconds":9223372036854775808}}`), `/request/object/spec/terminationGracePeriodSeconds: strconv.ParseInt: parsing "9223372036854775808": value out of range`},
 		"a port too large":       {reviewText(`{"spec":{"containers":[{"livenessProbe":{"httpGet":{"port":2147483648}}}]}}`), `/request/object/spec/containers/0/livenessProbe/httpGet/port: 2147483648 is out of range`},
-		"a volume's wrong type":  {reviewText(`{"spec":{"volumes":[{"csi":{"driver":5}}]}}`), `json: cannot unmarshal JSON number into Go string within "/request/object/spec/volumes/0/csi/driver"`},
-		"too deep":               {reviewText(`{"status":` + long), `jsontext: exceeded max depth within`},
+		"a volume's wrong type":  {reviewText(`{"spec":{"volumes":[{"csi":{"driver":5}}]}}`), `… unmarshal JSON number into Go string within "/request/object/spec/volumes/0/csi/driver"`},
+		"too deep":               {reviewText(`{"status":` + long), `…jsontext: exceeded max depth within`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			q, err := decode([]byte(tt.text), always)
 			require.Error(t, err)
 			assert.Nil(t, q)
-			if name == "too deep" { // the pointer is as long as the text
-				assert.Contains(t, err.Error(), tt.err)
+			if part, ok := strings.CutPrefix(tt.err, "…"); ok {
+				assert.ErrorContains(t, err, part)
 				return
 			}
 			assert.EqualError(t, err, tt.err)

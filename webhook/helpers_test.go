@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,9 +19,17 @@ import (
 	"github.com/stretchr/testify/require"
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	admissionv1 "k8s.io/api/admission/v1"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"example.io/mtls-injector/intent"
 )
+
+// TestMain silences what libraries log: net/http tells of every handshake that is refused.
+func TestMain(m *testing.M) {
+	ctrllog.SetLogger(logr.Discard())
+	log.SetOutput(io.Discard)
+	m.Run()
+}
 
 // memory is a Source that holds what a test puts in: cached by namespace, and what the
 // API server would say. Live fails for namespaces that it does not have.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -18,24 +19,39 @@ import (
 // object, invalid UTF-8 and anything after the value are errors, also inside of values
 // that nobody wants. A null leaves a field at its zero value, as in encoding/json.
 //
-// Strings are cut out of one copy of the text, so that a review costs one allocation
-// for all of its strings together and does not hold on to the buffer it came in.
+// What is read keeps no reference to the text. Strings are copied into chunks that many
+// of them share, so that their number costs no allocations.
 type reader struct {
-	dec  jsontext.Decoder
-	src  bytes.Buffer
-	text string
+	dec   jsontext.Decoder
+	src   bytes.Buffer
+	chunk strings.Builder
 }
+
+// chunkSize is about what the strings of a usual pod take.
+const chunkSize = 2 << 10
 
 // reset makes the reader read data, which must not change before the last read.
 func (r *reader) reset(data []byte) {
 	r.src = *bytes.NewBuffer(data)
 	r.dec.Reset(&r.src)
-	r.text = string(data)
+	r.chunk = strings.Builder{}
 }
 
-// release drops every reference to the text, before the reader goes back to a pool.
+// release drops every reference to the text and to what was read, before the reader goes
+// back to a pool.
 func (r *reader) release() {
 	r.reset(nil)
+}
+
+// keep copies a text into the chunk, or begins another one.
+func (r *reader) keep(text []byte) string {
+	if r.chunk.Cap()-r.chunk.Len() < len(text) {
+		r.chunk = strings.Builder{}
+		r.chunk.Grow(max(len(text), chunkSize))
+	}
+	start := r.chunk.Len()
+	r.chunk.Write(text)
+	return r.chunk.String()[start:]
 }
 
 // end reports an error when anything but white space is left.
@@ -116,14 +132,18 @@ func (r *reader) str(dst *string) error {
 	return err
 }
 
-// unquote returns the string that the value just read stands for.
+// unquote returns the string that a JSON string stands for.
 func (r *reader) unquote(quoted jsontext.Value) (string, error) {
+	plain, err := unescape(quoted)
+	return r.keep(plain), err
+}
+
+// unescape returns the text between the quotes, itself where it has no escapes.
+func unescape(quoted jsontext.Value) ([]byte, error) {
 	if bytes.IndexByte(quoted, '\\') < 0 {
-		end := int(r.dec.InputOffset()) - 1
-		return r.text[end-len(quoted)+2 : end], nil
+		return quoted[1 : len(quoted)-1], nil
 	}
-	plain, err := jsontext.AppendUnquote(nil, quoted)
-	return string(plain), err
+	return jsontext.AppendUnquote(nil, quoted)
 }
 
 // boolean reads true or false.
@@ -163,17 +183,15 @@ func (r *reader) object(member func(name []byte) error) error {
 		return err
 	}
 	for r.dec.PeekKind() != jsontext.KindEndObject {
-		name, err := r.dec.ReadValue()
+		quoted, err := r.dec.ReadValue()
 		if err != nil {
 			return err
 		}
-		plain := name[1 : len(name)-1]
-		if bytes.IndexByte(plain, '\\') >= 0 {
-			if plain, err = jsontext.AppendUnquote(nil, name); err != nil {
-				return err
-			}
+		name, err := unescape(quoted)
+		if err != nil {
+			return err
 		}
-		if err := member(plain); err != nil {
+		if err := member(name); err != nil {
 			return err
 		}
 	}

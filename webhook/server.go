@@ -104,7 +104,7 @@ func (s *Server) SetupWithManager(ctx context.Context, mgr manager.Manager, opts
 	if err != nil {
 		return fmt.Errorf("webhook metrics: %w", err)
 	}
-	s.mux.Handle(PodPath, NewPodHandler(PodOptions{Source: cluster, Metrics: metrics, Defaults: opts.Defaults, Log: opts.Log}))
+	s.handle(PodPath, NewPodHandler(PodOptions{Source: cluster, Metrics: metrics, Defaults: opts.Defaults, Log: opts.Log}))
 	mgr.GetWebhookServer() // adds it to what the manager runs
 	if err := mgr.Add(s.certificate); err != nil {
 		return fmt.Errorf("serving certificate: %w", err)
@@ -118,6 +118,18 @@ func (s *Server) SetupWithManager(ctx context.Context, mgr manager.Manager, opts
 		}
 	}
 	return nil
+}
+
+// handle serves a path. While draining it asks clients to close their connection, which
+// for HTTP/2 becomes a GOAWAY, so that they come back to another replica, and none sends a
+// request just when the server hangs up.
+func (s *Server) handle(path string, handler http.Handler) {
+	s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		if s.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		handler.ServeHTTP(w, r)
+	})
 }
 
 // readiness returns the checks that must all hold before the API server may send requests.

@@ -143,13 +143,29 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestDrainServesOn: before the delay is over, new connections are served as ever.
+// TestDrainServesOn: before the delay is over, requests are served as ever, but clients
+// are sent away from their connections.
 func TestDrainServesOn(t *testing.T) {
-	r := run(t, true, time.Hour, newTestHandler(t, shop()))
-	r.stop()
-	require.Eventually(t, func() bool { return r.ready()["serving"] != nil }, 10*time.Second, time.Millisecond)
-	require.NoError(t, r.ready()["server"])
-	assert.Equal(t, http.StatusOK, r.post(t, r.client(true), fixture(t, "injected")).status)
+	for _, http2 := range []bool{true, false} {
+		t.Run(fmt.Sprintf("http2=%t", http2), func(t *testing.T) {
+			r := run(t, http2, time.Hour, newTestHandler(t, shop()))
+			client, body := r.client(http2), fixture(t, "injected")
+			assert.False(t, r.post(t, client, body).again)
+			assert.True(t, r.post(t, client, body).again, "connections are kept")
+
+			r.stop()
+			require.Eventually(t, func() bool { return r.ready()["serving"] != nil }, 10*time.Second, time.Millisecond)
+			require.NoError(t, r.ready()["server"])
+			answer := r.post(t, client, body)
+			assert.Equal(t, http.StatusOK, answer.status)
+			assert.True(t, answer.again)
+			if !http2 {
+				assert.True(t, answer.last)
+			}
+			require.Eventually(t, func() bool { return !r.post(t, client, body).again }, 10*time.Second, time.Millisecond,
+				"a connection of its own for each request")
+		})
+	}
 }
 
 func TestReadiness(t *testing.T) {

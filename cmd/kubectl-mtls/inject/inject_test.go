@@ -4,24 +4,23 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"gomodules.xyz/jsonpatch/v2"
 	evanphx "gopkg.in/evanphx/json-patch.v4"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	sigsyaml "sigs.k8s.io/yaml"
-)
 
-var update = flag.Bool("update", false, "rewrite golden files")
+	"example.io/mtls-injector/cmd/internal/golden"
+	"example.io/mtls-injector/cmd/kubectl-mtls/manifest"
+)
 
 // run executes the command line with the standard input given.
 func run(stdin string, arguments ...string) (stdout, stderr string, err error) {
@@ -34,16 +33,6 @@ func run(stdin string, arguments ...string) (stdout, stderr string, err error) {
 	cmd.SetArgs(append([]string{}, arguments...)) // nil would stand for the test's own
 	err = cmd.Execute()
 	return out.String(), errOut.String(), err
-}
-
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(got), 0o600))
-	}
-	want, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Empty(t, cmp.Diff(string(want), got), path)
 }
 
 // inputs returns the files of a folder that are no goldens.
@@ -66,8 +55,8 @@ func TestInject(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			stdout, stderr, err := run("", "-f", file)
 			require.NoError(t, err)
-			golden(t, file+".golden.yaml", stdout)
-			golden(t, file+".golden.txt", stderr)
+			golden.Check(t, file+".golden.yaml", stdout)
+			golden.Check(t, file+".golden.txt", stderr)
 
 			again, stderr, err := run(stdout, "-f", "-")
 			require.NoError(t, err)
@@ -97,48 +86,98 @@ func TestOutputFormsAgree(t *testing.T) {
 	}
 }
 
-// The printed patches do what -o yaml does.
-func TestPatchOutput(t *testing.T) {
-	text, err := os.ReadFile("testdata/good/statefulset.yaml")
-	require.NoError(t, err)
-	before, err := sigsyaml.YAMLToJSON(text)
-	require.NoError(t, err)
-	injected, _, err := run("", "-f", "testdata/good/statefulset.yaml")
-	require.NoError(t, err)
-	after, err := sigsyaml.YAMLToJSON([]byte(injected))
-	require.NoError(t, err)
+// patchLine is a line of -o patch.
+type patchLine struct {
+	File     string
+	Document int
+	Target   target
+	Patch    evanphx.Patch
+}
 
-	stdout, _, err := run("", "-f", "testdata/good/statefulset.yaml", "-o", "patch")
+func patchLines(t *testing.T, arguments ...string) []patchLine {
+	t.Helper()
+	stdout, _, err := run("", append(arguments, "-o", "patch", "-q")...)
 	require.NoError(t, err)
-	var line struct {
-		File     string
-		Document int
-		Target   json.RawMessage
-		Patch    evanphx.Patch
+	var lines []patchLine
+	for line := range strings.Lines(stdout) {
+		var p patchLine
+		require.NoError(t, json.Unmarshal([]byte(line), &p))
+		lines = append(lines, p)
 	}
-	require.NoError(t, json.Unmarshal([]byte(stdout), &line))
-	assert.Equal(t, "testdata/good/statefulset.yaml", line.File)
-	assert.Equal(t, 1, line.Document)
-	assert.JSONEq(t, `{"group": "apps", "version": "v1", "kind": "StatefulSet", "namespace": "data", "name": "db"}`, string(line.Target))
-	patched, err := line.Patch.Apply(before)
-	require.NoError(t, err)
-	assert.JSONEq(t, string(after), string(patched))
+	return lines
+}
+
+// The printed patches, applied by somebody else, do what -o yaml does.
+func TestPatchOutput(t *testing.T) {
+	for _, file := range inputs(t, "good") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			patches := map[target]evanphx.Patch{}
+			for _, line := range patchLines(t, "-f", file) {
+				assert.Equal(t, file, line.File)
+				assert.Positive(t, line.Document)
+				patches[line.Target] = line.Patch
+			}
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			injected, _, err := run("", "-f", file, "-q")
+			require.NoError(t, err)
+			before, after := objects(t, string(text)), objects(t, injected)
+			require.Len(t, after, len(before))
+			for i, o := range before {
+				data, err := o.JSON()
+				require.NoError(t, err)
+				version := schema.FromAPIVersionAndKind(o.APIVersion, o.Kind)
+				key := target{Group: version.Group, Version: version.Version, Kind: o.Kind, Namespace: o.Namespace, Name: o.Name}
+				if patch, found := patches[key]; found {
+					data, err = patch.Apply(data)
+					require.NoError(t, err)
+					delete(patches, key)
+				}
+				want, err := after[i].JSON()
+				require.NoError(t, err)
+				assert.JSONEq(t, string(want), string(data), o.String())
+			}
+			assert.Empty(t, patches, "every patch has its object")
+		})
+	}
+}
+
+func objects(t *testing.T, text string) []*manifest.Object {
+	t.Helper()
+	docs, errs := manifest.Read("text", []byte(text))
+	require.Empty(t, errs)
+	var all []*manifest.Object
+	for _, d := range docs {
+		all = append(all, d.Objects()...)
+	}
+	return all
 }
 
 func TestPatchOutputIsALineForEachObject(t *testing.T) {
-	stdout, _, err := run("", "-f", "testdata/good/list.yaml", "-f", "testdata/good/pod.yaml", "-o", "patch", "-q")
-	require.NoError(t, err)
 	var got []string
-	for line := range strings.Lines(stdout) {
-		var p struct {
-			Target target
-			Patch  []jsonpatch.Operation
-		}
-		require.NoError(t, json.Unmarshal([]byte(line), &p))
-		require.NotEmpty(t, p.Patch)
-		got = append(got, p.Target.Kind+"/"+p.Target.Name+" "+p.Patch[0].Path)
+	for _, line := range patchLines(t, "-f", "testdata/good/list.yaml", "-f", "testdata/good/statefulset.yaml", "-f", "testdata/good/pod.yaml") {
+		path, err := line.Patch[0].Path()
+		require.NoError(t, err)
+		got = append(got, fmt.Sprintf("%s %d %v %s", filepath.Base(line.File), line.Document, line.Target, path))
 	}
-	assert.Equal(t, []string{"Deployment/cart /spec/template/metadata", "Pod/loud /spec/volumes", "Pod/debug /spec/volumes"}, got)
+	assert.Equal(t, []string{
+		"list.yaml 1 {apps v1 Deployment shop cart} /spec/template/metadata",
+		"list.yaml 1 { v1 Pod shop loud} /spec/volumes",
+		"statefulset.yaml 1 {apps v1 StatefulSet data db} /spec/template/spec/volumes",
+		"pod.yaml 1 { v1 Pod  debug} /spec/volumes",
+	}, got)
+}
+
+// Nothing to do is nothing printed, but for the documents themselves.
+func TestNothingToDo(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "a: 1\n", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a}]}\n"} {
+		stdout, _, err := run(text, "-f", "-")
+		require.NoError(t, err)
+		assert.Equal(t, text, stdout)
+		stdout, _, err = run(text, "-f", "-", "-o", "patch")
+		require.NoError(t, err)
+		assert.Empty(t, stdout)
+	}
 }
 
 func TestBadInputPrintsNothing(t *testing.T) {
@@ -148,7 +187,7 @@ func TestBadInputPrintsNothing(t *testing.T) {
 				stdout, stderr, err := run("", "-f", file, "-f", "testdata/good/pod.yaml", "-q", "-o", output)
 				require.EqualError(t, err, "the input is wrong, so nothing was printed")
 				assert.Empty(t, stdout)
-				golden(t, file+".golden.txt", stderr)
+				golden.Check(t, file+".golden.txt", stderr)
 			})
 		}
 	}

@@ -3,7 +3,6 @@ package manifest
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"os"
 	"strconv"
 	"strings"
@@ -16,18 +15,6 @@ import (
 	evanphx "gopkg.in/evanphx/json-patch.v4"
 	sigsyaml "sigs.k8s.io/yaml"
 )
-
-var update = flag.Bool("update", false, "rewrite golden files")
-
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(got), 0o600))
-	}
-	want, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Empty(t, cmp.Diff(string(want), got))
-}
 
 // patchedByLibrary is the oracle of our own patching.
 func patchedByLibrary(t *testing.T, document []byte, operations []jsonpatch.Operation) string {
@@ -88,6 +75,7 @@ func FuzzRead(f *testing.F) {
 		f.Add(text)
 	}
 	f.Add([]byte("a: &x {b: 1}\nc: {<<: *x, d: 2}\ne: {<<: [*x, {b: 3, f: 4}], b: 5}\n"))
+	f.Add([]byte(`{"<<": {"a": "<<"}, "on": "off"}`))
 	f.Add([]byte("{\"a\": [1, \"x\"]}\n{\"b\": null}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		docs, errs := Read("f", data)

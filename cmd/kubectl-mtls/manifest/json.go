@@ -154,8 +154,7 @@ func decodeJSON(decoder *jsontext.Decoder) (*yaml.Node, error) {
 	case '[':
 		node.Kind = yaml.SequenceNode
 	case '"':
-		// The encoder quotes what YAML 1.1 or 1.2 would take for anything but text.
-		return node, node.Encode(token.String())
+		return textNode(token.String())
 	default:
 		node.Value = token.String()
 		return node, nil
@@ -168,5 +167,16 @@ func decodeJSON(decoder *jsontext.Decoder) (*yaml.Node, error) {
 		node.Content = append(node.Content, child)
 	}
 	_, err = decoder.ReadToken()
+	return node, err
+}
+
+// textNode returns a scalar that is text to every reader: the encoder quotes what YAML 1.1
+// or 1.2 would take for anything else, but for the merge key.
+func textNode(text string) (*yaml.Node, error) {
+	node := &yaml.Node{}
+	err := node.Encode(text)
+	if node.Tag == "!!merge" {
+		node.Tag, node.Style = "!!str", yaml.DoubleQuotedStyle
+	}
 	return node, err
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"gomodules.xyz/jsonpatch/v2"
+
+	"example.io/mtls-injector/cmd/internal/golden"
 )
 
 // read returns the documents of a text that has no mistakes.
@@ -219,7 +221,7 @@ func TestPatchedYAML(t *testing.T) {
 			after, err := object.JSON()
 			require.NoError(t, err)
 			assert.JSONEq(t, patchedByLibrary(t, before, operations), string(after))
-			golden(t, "testdata/"+name+".golden.yaml", asYAML(t, docs))
+			golden.Check(t, "testdata/"+name+".golden.yaml", asYAML(t, docs))
 			again, err := read(t, asYAML(t, docs))[0].Objects()[0].JSON()
 			require.NoError(t, err)
 			assert.Equal(t, string(after), string(again), "what was written means the same")

@@ -83,8 +83,8 @@ func applyToMapping(mapping *yaml.Node, key, operation string, value *yaml.Node)
 	i := indexOf(mapping, key)
 	switch {
 	case i < 0 && operation == "add":
-		name := &yaml.Node{}
-		if err := name.Encode(key); err != nil {
+		name, err := textNode(key)
+		if err != nil {
 			return err
 		}
 		grow(mapping)
