@@ -1,0 +1,190 @@
+package config_test
+
+// Tests over every field of the file, and over random configurations.
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"example.io/mtls-injector/config"
+	"example.io/mtls-injector/intent"
+)
+
+// fieldOf is one field of a YAML document, by its path.
+type fieldOf struct {
+	path   string
+	parent *yaml.Node
+	index  int // of the value in parent.Content
+}
+
+// fieldsOf returns all fields of the document except the header.
+func fieldsOf(document *yaml.Node) []fieldOf {
+	var fields []fieldOf
+	var walk func(n *yaml.Node, prefix string)
+	walk = func(n *yaml.Node, prefix string) {
+		if n.Kind != yaml.MappingNode {
+			return
+		}
+		for i := 0; i < len(n.Content); i += 2 {
+			path := prefix + n.Content[i].Value
+			if path != "apiVersion" && path != "kind" {
+				fields = append(fields, fieldOf{path, n, i + 1})
+			}
+			walk(n.Content[i+1], path+".")
+		}
+	}
+	walk(document.Content[0], "")
+	return fields
+}
+
+// eachField calls test with every field of the default file in turn, parsed anew.
+func eachField(t *testing.T, test func(t *testing.T, document *yaml.Node, field fieldOf)) {
+	t.Helper()
+	data, err := os.ReadFile("testdata/defaults.yaml")
+	require.NoError(t, err)
+	var first yaml.Node
+	require.NoError(t, yaml.Unmarshal(data, &first))
+	names := fieldsOf(&first)
+	require.Greater(t, len(names), 30)
+	for i := range names {
+		t.Run(names[i].path, func(t *testing.T) {
+			var document yaml.Node
+			require.NoError(t, yaml.Unmarshal(data, &document))
+			test(t, &document, fieldsOf(&document)[i])
+		})
+	}
+}
+
+func parse(t *testing.T, document *yaml.Node) (*intent.Defaults, error) {
+	t.Helper()
+	data, err := yaml.Marshal(document)
+	require.NoError(t, err)
+	return config.Parse(data)
+}
+
+func TestEveryFieldMayBeLeftOut(t *testing.T) {
+	eachField(t, func(t *testing.T, document *yaml.Node, field fieldOf) {
+		t.Helper()
+		want := intent.BuiltinDefaults()
+		if field.path == "lifetimes.client.renewBefore" {
+			want.Client.RenewBefore = want.Client.Duration / 3 // as the duration is there
+		}
+		field.parent.Content = append(field.parent.Content[:field.index-1], field.parent.Content[field.index+1:]...)
+		got, err := parse(t, document)
+		require.NoError(t, err)
+		sameDefaults(t, want, got)
+	})
+}
+
+func TestEveryFieldHasAType(t *testing.T) {
+	eachField(t, func(t *testing.T, document *yaml.Node, field fieldOf) {
+		t.Helper()
+		wrong := &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}}
+		if field.parent.Content[field.index].Kind == yaml.SequenceNode {
+			wrong = &yaml.Node{Kind: yaml.MappingNode}
+		}
+		field.parent.Content[field.index] = wrong
+		_, err := parse(t, document)
+		require.Error(t, err)
+		assert.Regexp(t, "^"+regexp.QuoteMeta(field.path)+`: Invalid value: line \d+: must be `, err.Error())
+	})
+}
+
+func TestEveryFieldIsSpelledOneWay(t *testing.T) {
+	eachField(t, func(t *testing.T, document *yaml.Node, field fieldOf) {
+		t.Helper()
+		name := field.parent.Content[field.index-1].Value
+		field.parent.Content[field.index-1].Value = strings.ToUpper(name)
+		_, err := parse(t, document)
+		require.Error(t, err)
+		assert.Regexp(t, regexp.QuoteMeta(strings.ToUpper(name))+`: Forbidden: line \d+: unknown field; did you mean "`+name+`"\?`, err.Error())
+	})
+}
+
+// TestCommentedExamplesAreRight uncomments what example.yaml shows in comments.
+func TestCommentedExamplesAreRight(t *testing.T) {
+	data, err := os.ReadFile("example.yaml")
+	require.NoError(t, err)
+	shown := regexp.MustCompile(`(?m)^( *)# ((- |  ).*)$`)
+	text := regexp.MustCompile(`(allowedIssuers|allow): \[\]`).ReplaceAllString(string(data), "$1:")
+	require.Len(t, shown.FindAllString(text, -1), 13)
+	got, err := config.Parse([]byte(shown.ReplaceAllString(text, "$1$2")))
+	require.NoError(t, err)
+
+	want := intent.BuiltinDefaults()
+	want.AllowedIssuers = []intent.IssuerRule{{
+		Namespaces: selector(t, "team=payments"), Name: "payments-*", Kind: "Issuer", Group: "cert-manager.io",
+	}}
+	want.AllowedNames = []intent.NameRule{{
+		Namespaces:  selector(t, "kubernetes.io/metadata.name=gateway"),
+		DNSNames:    []string{"www.example.com", "*.api.example.com"},
+		CommonNames: []string{"Example Gateway"},
+	}}
+	sameDefaults(t, want, got)
+}
+
+func TestRandomDefaultsSurviveTheFile(t *testing.T) {
+	for seed := range uint64(500) {
+		want := randomDefaults(t, rand.New(rand.NewPCG(seed, 3)))
+		encoded, err := config.Encode(want)
+		require.NoError(t, err)
+		got, err := config.Parse(encoded)
+		require.NoError(t, err, "seed %d:\n%s", seed, encoded)
+		sameDefaults(t, want, got)
+	}
+}
+
+// pick returns one of the choices.
+func pick[T any](random *rand.Rand, choices ...T) T { return choices[random.IntN(len(choices))] }
+
+func randomDefaults(t *testing.T, random *rand.Rand) *intent.Defaults {
+	t.Helper()
+	d := intent.BuiltinDefaults()
+	d.TrustDomain = pick(random, "cluster.local", "prod_1", "0")
+	d.ClusterDomain = pick(random, "cluster.local", "k8s.example.com", "1.2")
+	d.Issuer = intent.Issuer{Name: pick(random, "ca", "null", "1e3"), Kind: pick(random, "Issuer", "True"), Group: pick(random, "cert-manager.io", "a.b")}
+	d.CABundle = pick(random,
+		intent.Bundle{Kind: intent.BundleConfigMap, Name: "yes", Key: "0x1f"},
+		intent.Bundle{Kind: intent.BundleClusterTrustBundle, Name: "example.org:ca:1", Key: "ca.crt"})
+	d.Delivery = pick(random, intent.DeliveryCSI, intent.DeliverySecret)
+	d.Companion = d.Delivery == intent.DeliverySecret || random.IntN(2) == 0
+	d.Key = pick(random,
+		intent.PrivateKey{Algorithm: cmapi.ECDSAKeyAlgorithm, Size: 384},
+		intent.PrivateKey{Algorithm: cmapi.RSAKeyAlgorithm, Size: 2048 + random.IntN(6145)},
+		intent.PrivateKey{Algorithm: cmapi.Ed25519KeyAlgorithm})
+	d.MinDuration = time.Hour + time.Duration(random.IntN(10000))*time.Second
+	d.MaxDuration = d.MinDuration + time.Duration(random.IntN(100000))*time.Second
+	for _, life := range []*intent.Lifetime{&d.Server, &d.Client, &d.Both} {
+		life.Duration = d.MinDuration + time.Duration(random.Int64N(int64(d.MaxDuration-d.MinDuration)+1)).Truncate(time.Second)
+		life.RenewBefore = 5*time.Minute + time.Duration(random.Int64N(int64(life.Duration-5*time.Minute))).Truncate(time.Second)
+	}
+	d.ExcludeContainers = pick(random, nil, []string{"on"}, []string{"a", "0b1", "null"})
+	d.Env = pick(random, nil, []intent.EnvProfile{intent.EnvCurl}, []intent.EnvProfile{intent.EnvMTLS, intent.EnvAWS})
+	d.PreStop = intent.PreStop{Seconds: random.Int64N(3601), Method: pick(random, intent.PreStopSleep, intent.PreStopExec)}
+	d.Probes = pick(random, intent.ProbesKeep, intent.ProbesTCP)
+	d.Reload = pick(random, intent.ReloadNone, intent.ReloadRestart)
+	selectors := []labels.Selector{
+		labels.Everything(), selector(t, "a=b"), selector(t, "true=,x.y/z=1"), selector(t, "a in (b,c),d notin (e),f,!g"),
+	}
+	for i := range random.IntN(3) {
+		d.AllowedIssuers = append(d.AllowedIssuers, intent.IssuerRule{
+			Namespaces: pick(random, selectors...), Name: pick(random, "*", "team-[a-z]", "?"), Kind: "Issuer", Group: fmt.Sprintf("g%d", i),
+		})
+		d.AllowedNames = append(d.AllowedNames, intent.NameRule{
+			Namespaces: pick(random, selectors...), DNSNames: pick(random, []string{"a"}, []string{"*.b.c", "b.c"}),
+			CommonNames: pick(random, nil, []string{"Ünïcode: #1", "- x"}),
+		})
+	}
+	return d
+}
