@@ -57,6 +57,7 @@ func TestRealWorld(t *testing.T) {
 	// It starts with all Services in its cache. What it does before that is for another test.
 	hook := runWebhook(t, c, cluster.WebhookOptions{Config: realWorld + "/config/injector.yaml"})
 
+	t.Run("the restricted profile is enforced", func(t *testing.T) { checkRestricted(t, c) })
 	injected, skips := map[string]bool{}, leftAlone()
 	for _, s := range scenes {
 		t.Run(s.file, func(t *testing.T) {
@@ -67,21 +68,35 @@ func TestRealWorld(t *testing.T) {
 					result := s.admit(t, hook, obj, skips[name])
 					delete(skips, name)
 					golden[title] = result
-					injected[name] = result.Status != nil
+					if result.Status != nil {
+						assert.False(t, injected[shape(t, obj)], "there is such a pod already")
+						injected[shape(t, obj)] = true
+					}
 				})
 			}
 			compareGolden(t, filepath.Join(realWorld, "golden", s.file), golden)
 		})
 	}
 	assert.Empty(t, skips, "expected to be left alone, but not in the manifests")
-	count := 0
-	for _, ok := range injected {
-		if ok {
-			count++
-		}
-	}
-	assert.GreaterOrEqual(t, count, 100, "different pod specs that were injected")
-	t.Logf("%d pod specs, %d of them injected", len(injected), count)
+	assert.GreaterOrEqual(t, len(injected), 100, "different pods that were injected")
+	t.Logf("%d different pods were injected, %d left alone", len(injected), len(leftAlone()))
+}
+
+// checkRestricted makes sure that the pods under the restricted Pod Security Standard
+// prove something: one that does not comply is refused there.
+func checkRestricted(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	pod := podWith("payments", map[string]string{"role": "client"})
+	require.ErrorContains(t, c.Client.Create(t.Context(), pod, client.DryRunAll), `violates PodSecurity "restricted:latest"`)
+}
+
+// shape is all of a pod but its names, for telling whether two differ.
+func shape(t *testing.T, obj client.Object) string {
+	t.Helper()
+	pod := podOf(obj)
+	text, err := json.Marshal(map[string]any{"spec": pod.Spec, "annotations": pod.Annotations})
+	require.NoError(t, err)
+	return string(text)
 }
 
 // outcome is what the golden files keep of an admission.

@@ -28,7 +28,7 @@ import (
 // TestWebhookRollsWithoutALoss replaces an instance by another, as a rolling update does,
 // while pods are being made all the time.
 func TestWebhookRollsWithoutALoss(t *testing.T) {
-	first := runWebhook(t, shared, cluster.WebhookOptions{Name: "rolling", Args: []string{"--drain-delay=5s"}})
+	first := runWebhook(t, shared, cluster.WebhookOptions{Name: "rolling", Args: []string{"--drain-delay=8s"}})
 	second := runWebhook(t, shared, cluster.WebhookOptions{Name: "rolling-2", Unregistered: true})
 	namespace := clustertest.Namespace(t, shared, nil)
 	load := startLoad(t, namespace)

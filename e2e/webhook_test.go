@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"sync"
 	"testing"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -19,8 +20,18 @@ import (
 
 	"example.io/mtls-injector/e2e/cluster"
 	"example.io/mtls-injector/e2e/cluster/clustertest"
+	"example.io/mtls-injector/e2e/internal/binaries"
 	"example.io/mtls-injector/intent"
 )
+
+// injectorBinary builds the injector once for all tests.
+var injectorBinary = sync.OnceValues(func() (string, error) {
+	product, err := binaries.EnsureProduct(context.Background(), clustertest.Stderr)
+	if err != nil {
+		return "", err
+	}
+	return product.Injector, nil
+})
 
 // runWebhook starts the injector for the time of the test. If it is to be registered, the
 // API server sends it pods when this returns, and no longer when the test is over.
@@ -28,6 +39,9 @@ func runWebhook(t *testing.T, c *cluster.Cluster, opts cluster.WebhookOptions) *
 	t.Helper()
 	// Nobody else must learn that it goes.
 	opts.Args = append([]string{"--drain-delay=0s"}, opts.Args...)
+	var err error
+	opts.Binary, err = injectorBinary()
+	require.NoError(t, err)
 	w, err := c.RunWebhook(t.Context(), opts)
 	require.NoError(t, err)
 	if opts.Unregistered {
