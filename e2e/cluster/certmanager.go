@@ -82,7 +82,8 @@ func runControllers(ctx context.Context, factory *controller.ContextFactory, dis
 			return wait, fmt.Errorf("making cert-manager's controller %s: %w", name, err)
 		}
 		running.Go(func() {
-			if err := ctl.Run(certManagerWorkers, ctx); err != nil {
+			// A controller that is stopped while it starts says that it could not start.
+			if err := ctl.Run(certManagerWorkers, ctx); err != nil && ctx.Err() == nil {
 				mu.Lock()
 				defer mu.Unlock()
 				errs = append(errs, fmt.Errorf("cert-manager's controller %s: %w", name, err))

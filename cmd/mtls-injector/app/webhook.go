@@ -18,6 +18,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -127,6 +128,9 @@ func newManager(s *settings, server *webhook.Server, log logr.Logger) (manager.M
 		// The process ends with the manager, so another replica may lead at once.
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       &s.shutdownTimeout,
+		// The priority queue of controller-runtime 0.24.1 can lock up while it is shut down
+		// with items pending, and the webhook's server is stopped only after it.
+		Controller: ctrlconfig.Controller{UsePriorityQueue: new(false)},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("manager: %w", err)
