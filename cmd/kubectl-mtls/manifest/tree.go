@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -56,19 +57,15 @@ func plain(node *yaml.Node) *yaml.Node {
 	if c.Style&yaml.FoldedStyle != 0 && strings.Contains(c.Value, "\n") {
 		c.Style = yaml.LiteralStyle // yaml.v3 doubles the ends of indented lines when it folds
 	}
-	c.Content = make([]*yaml.Node, 0, len(node.Content))
-	for i := 0; i < len(node.Content); i++ {
-		child := plain(node.Content[i])
-		isKey := node.Kind == yaml.MappingNode && i%2 == 0
-		if isKey && child.Tag == "!!merge" {
-			i++
-			c.Content = append(c.Content, merged(node, c.Content, plain(node.Content[i]))...)
-			continue
+	c.Content = make([]*yaml.Node, len(node.Content))
+	for i, child := range node.Content {
+		c.Content[i] = plain(child)
+		if isKey := node.Kind == yaml.MappingNode && i%2 == 0; isKey || node.Style&yaml.FlowStyle != 0 {
+			spellNull(c.Content[i])
 		}
-		if isKey || node.Style&yaml.FlowStyle != 0 {
-			spellNull(child)
-		}
-		c.Content = append(c.Content, child)
+	}
+	if c.Kind == yaml.MappingNode {
+		merge(&c)
 	}
 	return &c
 }
@@ -80,29 +77,37 @@ func spellNull(node *yaml.Node) {
 	}
 }
 
-// merged returns the pairs that a merge key adds to the mapping: those of the value, or of
-// the mappings in it, that neither the mapping itself nor an earlier merge has.
-func merged(mapping *yaml.Node, before []*yaml.Node, value *yaml.Node) []*yaml.Node {
-	sources := []*yaml.Node{value}
-	if value.Kind == yaml.SequenceNode {
-		sources = value.Content
+// merge replaces the merge keys of the mapping by the pairs that they stand for. As in
+// kubectl, of a key that stands twice then, the last one counts, written or merged.
+func merge(mapping *yaml.Node) {
+	content := mapping.Content
+	isMerge := func(key *yaml.Node) bool { return key.Tag == "!!merge" }
+	if !slices.ContainsFunc(content, isMerge) {
+		return
 	}
-	taken := map[string]bool{}
-	take := func(pairs []*yaml.Node) {
-		for i := 0; i < len(pairs); i += 2 {
-			taken[pairs[i].Value] = true
+	mapping.Content = nil
+	for i := 0; i < len(content); i += 2 {
+		if !isMerge(content[i]) {
+			set(mapping, content[i:i+2])
+			continue
+		}
+		sources := []*yaml.Node{content[i+1]}
+		if content[i+1].Kind == yaml.SequenceNode {
+			sources = content[i+1].Content
+		}
+		for _, source := range slices.Backward(sources) { // the first one wins
+			set(mapping, source.Content)
 		}
 	}
-	take(mapping.Content)
-	take(before)
-	var added []*yaml.Node
-	for _, source := range sources {
-		for i := 0; i < len(source.Content); i += 2 {
-			if !taken[source.Content[i].Value] {
-				added = append(added, source.Content[i], source.Content[i+1])
-			}
+}
+
+// set puts pairs of key and value into the mapping, in place of a key that is there.
+func set(mapping *yaml.Node, pairs []*yaml.Node) {
+	for i := 0; i < len(pairs); i += 2 {
+		at := 0
+		for at < len(mapping.Content) && mapping.Content[at].Value != pairs[i].Value {
+			at += 2
 		}
-		take(source.Content)
+		mapping.Content = slices.Replace(mapping.Content, at, min(at+2, len(mapping.Content)), pairs[i], pairs[i+1])
 	}
-	return added
 }

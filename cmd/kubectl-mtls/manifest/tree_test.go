@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+	sigsyaml "sigs.k8s.io/yaml"
 )
 
 // tree returns the root of the only document, as it is when it has been read.
@@ -22,12 +23,14 @@ func TestMergeKeys(t *testing.T) {
 	const base = "a: &a {x: 1, q: 1}\nb: &b {q: 2, z: 2}\nm: "
 	for name, c := range map[string]struct{ mapping, want string }{
 		"one":                      {"{<<: *a}", `{"x":1,"q":1}`},
-		"own key before":           {"{x: 0, <<: *a}", `{"x":0,"q":1}`},
-		"own key behind":           {"{<<: *a, x: 0}", `{"q":1,"x":0}`},
-		"several, the first wins":  {"{<<: [*a, *b]}", `{"x":1,"q":1,"z":2}`},
-		"several, turned around":   {"{<<: [*b, *a]}", `{"q":2,"z":2,"x":1}`},
+		"own key before":           {"{x: 0, <<: *a}", `{"x":1,"q":1}`},
+		"own key behind":           {"{<<: *a, x: 0}", `{"x":0,"q":1}`},
+		"several, the first wins":  {"{<<: [*a, *b]}", `{"q":1,"z":2,"x":1}`},
+		"several, turned around":   {"{<<: [*b, *a]}", `{"x":1,"q":2,"z":2}`},
 		"inline":                   {"{<<: {x: 3}, q: 0}", `{"x":3,"q":0}`},
 		"inline and alias":         {"{<<: [{x: 3}, *a]}", `{"x":3,"q":1}`},
+		"two merge keys":           {"{<<: *a, k: {<<: *b}}", `{"x":1,"q":1,"k":{"q":2,"z":2}}`},
+		"null":                     {"{x: {y1: 1}, <<: {x: }}", `{"x":null}`},
 		"quoted, so no merge":      {`{"<<": 1}`, `{"<<":1}`},
 		"nested":                   {"{k: {<<: *a}}", `{"k":{"x":1,"q":1}}`},
 		"mapping that merges":      {"{<<: &c {<<: *a, z: 3}}", `{"x":1,"q":1,"z":3}`},
@@ -37,6 +40,12 @@ func TestMergeKeys(t *testing.T) {
 			got, err := nodeJSON(lookup(tree(t, base+c.mapping), "m"))
 			require.NoError(t, err)
 			assert.Equal(t, c.want, string(got))
+
+			kubectl, err := sigsyaml.YAMLToJSON([]byte(base + c.mapping))
+			require.NoError(t, err)
+			all, err := nodeJSON(tree(t, base+c.mapping))
+			require.NoError(t, err)
+			assert.JSONEq(t, string(kubectl), string(all))
 		})
 	}
 }
