@@ -130,6 +130,9 @@ func serveHTTPS(b *testing.B, handler http.Handler, body []byte) {
 	b.ReportMetric(float64(b.N)/time.Since(started).Seconds(), "requests/s")
 	b.StopTimer()
 	require.Zero(b, failed.Load())
+	for _, client := range clients {
+		client.CloseIdleConnections() // which stopping would wait for
+	}
 	server.stop()
 	require.NoError(b, <-server.ended)
 }

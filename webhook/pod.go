@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -80,6 +81,7 @@ func (h *podHandler) serve(s *scratch, w http.ResponseWriter, r *http.Request) (
 			v = f.verdict(v.request)
 		}
 	}()
+	growStack()
 	var near nearby
 	q, f := s.read(w, r, func(q *request) bool {
 		near = h.lookUp(q.Namespace)
@@ -209,3 +211,17 @@ func mayBeStale(result *intent.Result, pod *intent.Pod, services []intent.Servic
 	selects := func(s intent.Service) bool { return s.Selects(pod.Metadata.Labels) }
 	return result.Intent.Role.IsServer() && !slices.ContainsFunc(services, selects)
 }
+
+// growStack makes the goroutine's stack large enough for the decoding in one step. Every
+// HTTP/2 stream has a new goroutine, whose stack would be doubled and copied several times
+// deep inside of the decoder; growing it here, where there is little to copy, saves a tenth
+// of a request's time.
+//
+//go:noinline
+func growStack() {
+	var frame [stackSize]byte
+	runtime.KeepAlive(&frame)
+}
+
+// stackSize is what decoding a pod takes of the stack, and a little more.
+const stackSize = 12 << 10
