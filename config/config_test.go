@@ -105,6 +105,17 @@ func TestParse(t *testing.T) {
 				d.TrustDomain, d.ClusterDomain = "prod_1.example.org", "k8s.example.org"
 			},
 		},
+		"opted in by another label": {
+			yaml: "namespaceSelector: {matchExpressions: [{key: mesh, operator: DoesNotExist}]}\n",
+			want: func(t *testing.T, d *intent.Defaults) {
+				t.Helper()
+				d.Namespaces = selector(t, "!mesh")
+			},
+		},
+		"every namespace opted in": {
+			yaml: "namespaceSelector: {}\n",
+			want: func(_ *testing.T, d *intent.Defaults) { d.Namespaces = labels.Everything() },
+		},
 		"part of the issuer": {
 			yaml: "issuer: {name: vault}\n",
 			want: func(_ *testing.T, d *intent.Defaults) { d.Issuer.Name = "vault" },
@@ -216,6 +227,14 @@ func TestParse(t *testing.T) {
 				d.Delivery, d.Probes, d.Reload = intent.DeliverySecret, intent.ProbesTCP, intent.ReloadRestart
 				d.PreStop = intent.PreStop{Method: intent.PreStopExec}
 			},
+		},
+		"restarts": {
+			yaml: "restart: {maxConcurrentWorkloads: 1, jitter: 0s}\n",
+			want: func(_ *testing.T, d *intent.Defaults) { d.Restart = intent.RestartPolicy{MaxConcurrentWorkloads: 1} },
+		},
+		"restarts, part of it": {
+			yaml: "restart: {jitter: 24h}\n",
+			want: func(_ *testing.T, d *intent.Defaults) { d.Restart.Jitter = 24 * time.Hour },
 		},
 		"no companion": {
 			yaml: "companion: false\n",

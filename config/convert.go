@@ -19,6 +19,7 @@ import (
 func unset(builtin *InjectorConfiguration) *InjectorConfiguration {
 	c := *builtin
 	c.PrivateKey.Size = nil
+	c.NamespaceSelector = nil
 	c.Lifetimes.Server, c.Lifetimes.Client, c.Lifetimes.Both = Lifetime{}, Lifetime{}, Lifetime{}
 	return &c
 }
@@ -28,6 +29,9 @@ func complete(c, builtin *InjectorConfiguration) {
 	if c.PrivateKey.Size == nil {
 		size := intent.DefaultKeySize(c.PrivateKey.Algorithm)
 		c.PrivateKey.Size = &size
+	}
+	if c.NamespaceSelector == nil {
+		c.NamespaceSelector = builtin.NamespaceSelector
 	}
 	completeLifetime(&c.Lifetimes.Server, builtin.Lifetimes.Server)
 	completeLifetime(&c.Lifetimes.Client, builtin.Lifetimes.Client)
@@ -55,6 +59,11 @@ func completeLifetime(l *Lifetime, builtin Lifetime) {
 func (c *InjectorConfiguration) toDefaults() (*intent.Defaults, error) {
 	d := intent.BuiltinDefaults() // for Version
 	d.TrustDomain, d.ClusterDomain = c.TrustDomain, c.ClusterDomain
+	namespaces, err := metav1.LabelSelectorAsSelector(c.NamespaceSelector)
+	if err != nil {
+		return nil, fmt.Errorf("namespaceSelector: %w", err)
+	}
+	d.Namespaces = namespaces
 	d.Issuer = intent.Issuer(c.Issuer)
 	d.CABundle = intent.Bundle(c.CABundle)
 	d.Delivery = c.Delivery
@@ -65,6 +74,7 @@ func (c *InjectorConfiguration) toDefaults() (*intent.Defaults, error) {
 	d.Env = slices.DeleteFunc(slices.Clone(c.Env), func(p intent.EnvProfile) bool { return p == intent.EnvNone })
 	d.PreStop = intent.PreStop(c.PreStop)
 	d.Probes, d.Reload, d.Companion = c.Probes, c.Reload, c.Companion
+	d.Restart = intent.RestartPolicy{MaxConcurrentWorkloads: c.Restart.MaxConcurrentWorkloads, Jitter: time.Duration(c.Restart.Jitter)}
 	for i := range c.AllowedIssuers {
 		rule := &c.AllowedIssuers[i]
 		selector, err := metav1.LabelSelectorAsSelector(rule.NamespaceSelector)
@@ -97,11 +107,18 @@ func fromLifetime(l intent.Lifetime) Lifetime {
 
 // fromDefaults is the way back; lists are empty rather than nil.
 func fromDefaults(d *intent.Defaults) (*InjectorConfiguration, error) {
+	namespaces, err := fromSelector(d.Namespaces)
+	if err != nil {
+		return nil, fmt.Errorf("namespaceSelector: %w", err)
+	}
 	c := &InjectorConfiguration{
-		APIVersion:     APIVersion,
-		Kind:           Kind,
-		TrustDomain:    d.TrustDomain,
-		ClusterDomain:  d.ClusterDomain,
+		APIVersion:    APIVersion,
+		Kind:          Kind,
+		TrustDomain:   d.TrustDomain,
+		ClusterDomain: d.ClusterDomain,
+
+		NamespaceSelector: namespaces,
+
 		Issuer:         Issuer(d.Issuer),
 		AllowedIssuers: make([]IssuerRule, len(d.AllowedIssuers)),
 		CABundle:       Bundle(d.CABundle),
@@ -116,6 +133,7 @@ func fromDefaults(d *intent.Defaults) (*InjectorConfiguration, error) {
 		PreStop:    PreStop(d.PreStop),
 		Probes:     d.Probes,
 		Reload:     d.Reload,
+		Restart:    Restart{MaxConcurrentWorkloads: d.Restart.MaxConcurrentWorkloads, Jitter: Duration(d.Restart.Jitter)},
 		Companion:  d.Companion,
 		Identity:   Identity{Allow: make([]NameRule, len(d.AllowedNames))},
 	}

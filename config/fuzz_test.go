@@ -19,6 +19,8 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add([]byte(header + "privateKey: {algorithm: RSA}\nlifetimes: {server: {duration: 100h}}\nenv: [none]\n"))
+	f.Add([]byte(header + "reload: restart\nrestart: {maxConcurrentWorkloads: 1, jitter: 24h}\n"))
+	f.Add([]byte(header + "companion: false\nreload: restart\nrestart: {maxConcurrentWorkloads: 0, jitter: -1s}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		parsed, err := config.Parse(data)
 		if err != nil {

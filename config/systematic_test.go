@@ -28,7 +28,8 @@ type fieldOf struct {
 	index  int // of the value in parent.Content
 }
 
-// fieldsOf returns all fields of the document except the header.
+// fieldsOf returns all fields of the document except the header. Selectors are fields as a
+// whole.
 func fieldsOf(document *yaml.Node) []fieldOf {
 	var fields []fieldOf
 	var walk func(n *yaml.Node, prefix string)
@@ -41,7 +42,9 @@ func fieldsOf(document *yaml.Node) []fieldOf {
 			if path != "apiVersion" && path != "kind" {
 				fields = append(fields, fieldOf{path, n, i + 1})
 			}
-			walk(n.Content[i+1], path+".")
+			if path != "namespaceSelector" { // a selector is one value, and its labels are nobody's fields
+				walk(n.Content[i+1], path+".")
+			}
 		}
 	}
 	walk(document.Content[0], "")
@@ -173,10 +176,16 @@ func randomDefaults(t *testing.T, random *rand.Rand) *intent.Defaults {
 	d.Env = pick(random, nil, []intent.EnvProfile{intent.EnvCurl}, []intent.EnvProfile{intent.EnvMTLS, intent.EnvAWS})
 	d.PreStop = intent.PreStop{Seconds: random.Int64N(3601), Method: pick(random, intent.PreStopSleep, intent.PreStopExec)}
 	d.Probes = pick(random, intent.ProbesKeep, intent.ProbesTCP)
-	d.Reload = pick(random, intent.ReloadNone, intent.ReloadRestart)
+	if d.Companion {
+		d.Reload = pick(random, intent.ReloadNone, intent.ReloadRestart)
+	}
+	d.Restart = intent.RestartPolicy{
+		MaxConcurrentWorkloads: 1 + random.IntN(1000), Jitter: time.Duration(random.IntN(24*60*60+1)) * time.Second,
+	}
 	selectors := []labels.Selector{
 		labels.Everything(), selector(t, "a=b"), selector(t, "true=,x.y/z=1"), selector(t, "a in (b,c),d notin (e),f,!g"),
 	}
+	d.Namespaces = pick(random, selectors...)
 	for i := range random.IntN(3) {
 		d.AllowedIssuers = append(d.AllowedIssuers, intent.IssuerRule{
 			Namespaces: pick(random, selectors...), Name: pick(random, "*", "team-[a-z]", "?"), Kind: "Issuer", Group: fmt.Sprintf("g%d", i),

@@ -25,6 +25,9 @@ type InjectorConfiguration struct {
 	TrustDomain string `json:"trustDomain"`
 	// ClusterDomain ends the full names of Services.
 	ClusterDomain string `json:"clusterDomain"`
+	// NamespaceSelector selects the namespaces that are opted in, as the webhook's
+	// registration does; {} selects every namespace.
+	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector"`
 	// Issuer signs unless an annotation names another that AllowedIssuers has.
 	Issuer         Issuer       `json:"issuer"`
 	AllowedIssuers []IssuerRule `json:"allowedIssuers"`
@@ -39,6 +42,7 @@ type InjectorConfiguration struct {
 	PreStop   PreStop           `json:"preStop"`
 	Probes    intent.ProbeMode  `json:"probes"`
 	Reload    intent.ReloadMode `json:"reload"`
+	Restart   Restart           `json:"restart"`
 	Companion bool              `json:"companion"`
 	Identity  Identity          `json:"identity"`
 }
@@ -101,6 +105,13 @@ type Containers struct {
 type PreStop struct {
 	Seconds int64                `json:"seconds"`
 	Method  intent.PreStopMethod `json:"method"`
+}
+
+// Restart says how workloads with reload: restart are restarted.
+type Restart struct {
+	MaxConcurrentWorkloads int `json:"maxConcurrentWorkloads"`
+	// Jitter is the time over which a renewal's restarts are spread; 0s for none.
+	Jitter Duration `json:"jitter"`
 }
 
 // Identity holds the grants of names that are not a pod's own.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,6 +25,7 @@ func validate(c *InjectorConfiguration) field.ErrorList {
 	var v validator
 	v.trustDomain(c.TrustDomain, field.NewPath("trustDomain"))
 	v.messages(validation.IsDNS1123Subdomain, c.ClusterDomain, field.NewPath("clusterDomain"))
+	v.selector(c.NamespaceSelector, field.NewPath("namespaceSelector"))
 	v.issuer(c.Issuer, field.NewPath("issuer"))
 	for i := range c.AllowedIssuers {
 		v.issuerRule(&c.AllowedIssuers[i], field.NewPath("allowedIssuers").Index(i))
@@ -36,7 +38,8 @@ func validate(c *InjectorConfiguration) field.ErrorList {
 	v.env(c.Env, field.NewPath("env"))
 	v.preStop(c.PreStop, field.NewPath("preStop"))
 	v.annotation("probes", string(c.Probes), field.NewPath("probes"))
-	v.reload(c.Reload, field.NewPath("reload"))
+	v.reload(c, field.NewPath("reload"))
+	v.restart(c.Restart, field.NewPath("restart"))
 	if !c.Companion && c.Delivery == intent.DeliverySecret {
 		v.invalid(field.NewPath("companion"), c.Companion, "must be true with delivery: secret, whose Secret is the companion Certificate's")
 	}
@@ -185,12 +188,24 @@ func (v *validator) preStop(p PreStop, path *field.Path) {
 	}
 }
 
-func (v *validator) reload(mode intent.ReloadMode, path *field.Path) {
-	if mode == intent.ReloadSignal {
-		v.invalid(path, mode, "needs the agent, which this version does not have; use none or restart")
-		return
+func (v *validator) reload(c *InjectorConfiguration, path *field.Path) {
+	switch {
+	case c.Reload == intent.ReloadSignal:
+		v.invalid(path, c.Reload, "needs the agent, which this version does not have; use none or restart")
+	case c.Reload == intent.ReloadRestart && !c.Companion:
+		v.invalid(path, c.Reload, "needs the companion Certificate, whose renewal restarts the workload: set companion: true or reload: none")
+	default:
+		v.annotation("reload", string(c.Reload), path)
 	}
-	v.annotation("reload", string(mode), path)
+}
+
+func (v *validator) restart(r Restart, path *field.Path) {
+	if r.MaxConcurrentWorkloads < 1 {
+		v.invalid(path.Child("maxConcurrentWorkloads"), r.MaxConcurrentWorkloads, "must be at least 1")
+	}
+	if longest := Duration(24 * time.Hour); r.Jitter < 0 || r.Jitter > longest {
+		v.invalid(path.Child("jitter"), r.Jitter.String(), fmt.Sprintf("must be from 0s to %s", longest))
+	}
 }
 
 func (v *validator) issuerRule(r *IssuerRule, at *field.Path) {

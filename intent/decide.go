@@ -42,6 +42,7 @@ func (r *resolution) intent(services []Service) *Intent {
 	in.Usages = usages(in.Role, in.Key.Algorithm)
 	in.FSGroup = r.fsGroup(&in.Containers)
 	r.checkReload()
+	r.checkRestart(workload)
 	r.checkServiceAccount(in.ServiceAccount)
 	if s.delivery == DeliverySecret && !s.companion && r.sound(keyDelivery, keyCompanion) {
 		r.refuse(keyCompanion, "must be true with delivery: secret, whose Secret is the companion Certificate's")
@@ -223,25 +224,4 @@ func (r *resolution) preStop() PreStop {
 		hook.Seconds = 0
 	}
 	return hook
-}
-
-// checkReload refuses what needs the agent and says what does not work yet.
-func (r *resolution) checkReload() {
-	const noAgent = "needs the agent, which is not part of this version; use reload: none with a program that reloads its files by itself"
-	s := &r.settings
-	if s.agent {
-		r.refuse(keyAgent, noAgent)
-	}
-	if s.reload == ReloadSignal {
-		r.refuse(keyReload, noAgent)
-		return
-	}
-	for _, key := range []string{keyReloadSignal, keyReloadContainer} {
-		if set, byNamespace := r.isSet(key); set && !byNamespace && r.sound(key, keyReload) {
-			r.refuse(key, "only with reload: signal")
-		}
-	}
-	if s.reload == ReloadRestart {
-		r.warn(Prefix + keyReload + ": restart is recorded, but this version does not restart workloads yet")
-	}
 }

@@ -19,6 +19,9 @@ type Defaults struct {
 	TrustDomain string
 	// ClusterDomain ends the full name of Services.
 	ClusterDomain string
+	// Namespaces selects those that are opted in. The API server sends the webhook no pod of
+	// another; the controller makes no companion in another.
+	Namespaces labels.Selector
 
 	Issuer   Issuer
 	CABundle Bundle
@@ -34,6 +37,7 @@ type Defaults struct {
 	PreStop   PreStop
 	Probes    ProbeMode
 	Reload    ReloadMode
+	Restart   RestartPolicy
 	Companion bool
 
 	// AllowedIssuers are the issuers that annotations may name, besides Issuer itself.
@@ -42,6 +46,15 @@ type Defaults struct {
 	AllowedNames []NameRule
 	// MinDuration and MaxDuration bound the annotation `duration`.
 	MinDuration, MaxDuration time.Duration
+}
+
+// RestartPolicy says how the workloads with [ReloadRestart] are restarted when their
+// certificates have been renewed.
+type RestartPolicy struct {
+	// MaxConcurrentWorkloads are restarted at a time, at least 1.
+	MaxConcurrentWorkloads int
+	// Jitter is the time over which the restarts that fall together are spread.
+	Jitter time.Duration
 }
 
 // IssuerRule allows the namespaces that it selects to use an issuer.
@@ -78,6 +91,9 @@ func matchesDNS(pattern, name string) bool {
 	return wildcard && rest == domain && label != ""
 }
 
+// LabelEnabled on a Namespace opts it in, unless the configuration says otherwise.
+const LabelEnabled = "mtls-enabled"
+
 // BuiltinDefaults returns the defaults of an empty configuration file.
 func BuiltinDefaults() *Defaults {
 	const day = 24 * time.Hour
@@ -85,6 +101,7 @@ func BuiltinDefaults() *Defaults {
 		Version:       "dev",
 		TrustDomain:   "cluster.local",
 		ClusterDomain: "cluster.local",
+		Namespaces:    labels.SelectorFromSet(labels.Set{LabelEnabled: "true"}),
 		Issuer:        Issuer{Name: "mtls-ca", Kind: "ClusterIssuer", Group: DefaultIssuerGroup},
 		CABundle:      Bundle{Kind: BundleConfigMap, Name: "mtls-ca-bundle", Key: "ca.crt"},
 		Delivery:      DeliveryCSI,
@@ -102,6 +119,7 @@ func BuiltinDefaults() *Defaults {
 		PreStop:     PreStop{Seconds: 10, Method: PreStopSleep},
 		Probes:      ProbesKeep,
 		Reload:      ReloadNone,
+		Restart:     RestartPolicy{MaxConcurrentWorkloads: 10, Jitter: 10 * time.Minute},
 		Companion:   true,
 		MinDuration: time.Hour,
 		MaxDuration: 365 * day,

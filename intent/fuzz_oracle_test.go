@@ -87,6 +87,7 @@ func (c *cluster) checkIntent(t *testing.T, in *intent.Intent) {
 	assert.True(t, own || granted, "issuer %v", in.Issuer)
 
 	assert.False(t, in.Delivery == "secret" && !in.Companion, "nobody would make the Secret")
+	assert.False(t, in.Reload == "restart" && !in.Companion, "nothing would ever restart it")
 	assert.NotEqual(t, intent.ReloadSignal, in.Reload)
 	assert.NotContains(t, in.Env, intent.EnvNone)
 	assert.LessOrEqual(t, len(in.CompanionName), 253)

@@ -15,7 +15,7 @@ const Prefix = "mtls.example.io/"
 type Scope uint8
 
 // ScopePod is for pods only; ScopeAny is for pods and namespaces; ScopeStatus is written
-// by the injector and never read.
+// by the injector, on pods or their templates, and never read.
 const (
 	ScopePod Scope = iota
 	ScopeAny
@@ -199,7 +199,7 @@ var table = [...]Key{
 	{
 		Name: keyReload, Type: "word", Values: words(ReloadNone, ReloadRestart, ReloadSignal), Scope: ScopeAny,
 		Default: "none",
-		Help:    "What happens when the certificate has been renewed: nothing, a rolling restart of the workload, or a signal from the agent.",
+		Help:    "What happens when the certificate has been renewed: nothing, a rolling restart of the Deployment, StatefulSet or DaemonSet, or a signal from the agent.",
 		set:     setWord(func(s *settings) *ReloadMode { return &s.reload }, ReloadNone, ReloadRestart, ReloadSignal),
 	},
 	{
@@ -229,13 +229,18 @@ var table = [...]Key{
 	{
 		Name: keyCompanion, Type: "`true` or `false`", Scope: ScopeAny,
 		Default: "true",
-		Help:    "`false`: no companion Certificate; only with `delivery: csi`.",
+		Help:    "`false`: no companion Certificate; only with `delivery: csi` and without `reload: restart`.",
 		set:     setBool(func(s *settings) *bool { return &s.companion }),
 	},
 	{
 		Name: "status", Type: "JSON", Scope: ScopeStatus,
 		Default: "written by the injector",
 		Help:    "What was resolved and injected, with the injector's version. For people; nothing is decided by it.",
+	},
+	{
+		Name: "certificate-hash", Type: "text", Scope: ScopeStatus,
+		Default: "written by the injector",
+		Help:    "On the pod template of a workload with `reload: restart`: stands for the certificate that it was last restarted for. Nothing is decided by it.",
 	},
 }
 

@@ -28,7 +28,7 @@ func TestKeysAreThoseOfTheDesign(t *testing.T) {
 		{"containers", anywhere}, {"exclude-containers", anywhere}, {"mount-path", anywhere}, {"ca-bundle", anywhere},
 		{"env", anywhere}, {"pre-stop-seconds", anywhere}, {"fs-group", anywhere},
 		{"reload", anywhere}, {"reload-signal", anywhere}, {"reload-container", anywhere}, {"agent", anywhere},
-		{"probes", anywhere}, {"companion", anywhere}, {"status", intent.ScopeStatus},
+		{"probes", anywhere}, {"companion", anywhere}, {"status", intent.ScopeStatus}, {"certificate-hash", intent.ScopeStatus},
 	}
 	var got []row
 	for _, key := range intent.Keys() {
@@ -96,6 +96,8 @@ func TestUnknownKeys(t *testing.T) {
 		"underscore":         {"mount_path", `unknown annotation; did you mean "mtls.example.io/mount-path"?`},
 		"another annotation": {"inject-me-please", all},
 		"our own label":      {"injected", all},
+		"ours, mistyped":     {"certificate-hsah", all},
+		"status, mistyped":   {"satus", all},
 		"empty":              {"", all},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -27,7 +27,7 @@ type Result struct {
 // pod's value beats its namespace's, and that beats the configuration's default.
 // services are those of the pod's namespace, selecting the pod or not.
 func Resolve(defaults *Defaults, ns *Namespace, pod *Pod, services []Service) Result {
-	if !hasKeys(pod.Metadata.Annotations) && !hasKeys(ns.Annotations) {
+	if !Concerns(pod.Metadata.Annotations) && !Concerns(ns.Annotations) {
 		return Result{Skip: SkipNoRole}
 	}
 	r := resolution{defaults: defaults, ns: ns, pod: pod, settings: newSettings(defaults)}
@@ -102,7 +102,9 @@ func newSettings(d *Defaults) settings {
 	}
 }
 
-func hasKeys(annotations map[string]string) bool {
+// Concerns reports whether any of the annotations is one of the project's. Where neither
+// a pod's nor its namespace's is, [Resolve] skips the pod.
+func Concerns(annotations map[string]string) bool {
 	for key := range annotations {
 		if strings.HasPrefix(key, Prefix) {
 			return true
@@ -229,7 +231,7 @@ func (r *resolution) skip() SkipReason {
 	case r.settings.role == RoleNone:
 		return SkipRoleNone
 	case r.settings.role == "":
-		if hasKeys(r.pod.Metadata.Annotations) {
+		if r.podSetsKeys() {
 			r.warn("the pod has annotations under " + Prefix + " but no role, so they have no effect: set " + Prefix + keyRole)
 		}
 		return SkipNoRole
@@ -237,6 +239,12 @@ func (r *resolution) skip() SkipReason {
 		return SkipWindows
 	}
 	return ""
+}
+
+// podSetsKeys reports whether somebody set a key on the pod. What the injector has
+// written by itself is left over on a workload that opted out.
+func (r *resolution) podSetsKeys() bool {
+	return slices.ContainsFunc(r.raw[:], func(value raw) bool { return value.set && !value.namespace })
 }
 
 func isWindows(spec *PodSpec) bool {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"example.io/mtls-injector/intent"
@@ -122,13 +123,44 @@ func TestPodOnlyKeysOnNamespaces(t *testing.T) {
 	}
 }
 
-func TestStatusOfAPodIsIgnored(t *testing.T) {
-	for name, value := range map[string]string{
-		"ours": `{"role":"client","version":"v0.1.0"}`, "not JSON": "{", "a lie": `{"role":"none"}`, "empty": "",
+// TestWhatTheInjectorWroteIsIgnored on a pod, with any value and with no other annotation.
+func TestWhatTheInjectorWroteIsIgnored(t *testing.T) {
+	values := append(hostile(), "", `{"role":"client","version":"v0.1.0"}`, "{", `{"role":"none"}`, "5d89f7c6b4")
+	for _, key := range []string{"status", "certificate-hash"} {
+		require.Equal(t, intent.ScopeStatus, scopeOf(t, key))
+		for _, value := range values {
+			if diff := cmp.Diff(resolveServer(), resolveServer(key, value)); diff != "" {
+				t.Errorf("%s=%.40q: without -, with +:\n%s", key, value, diff)
+			}
+			if diff := cmp.Diff(resolve(), resolve(key, value)); diff != "" {
+				t.Errorf("%s=%.40q alone: without -, with +:\n%s", key, value, diff)
+			}
+		}
+	}
+}
+
+// TestConcerns also says that a pod without our annotations, in a namespace without, is
+// skipped: whoever asks Concerns need not ask Resolve.
+func TestConcerns(t *testing.T) {
+	for name, c := range map[string]struct {
+		annotations map[string]string
+		want        bool
+	}{
+		"none":             {nil, false},
+		"empty":            {map[string]string{}, false},
+		"others":           {map[string]string{"example.io/role": "server", "mtls.example.io": "x", "xmtls.example.io/role": "x"}, false},
+		"a role":           {map[string]string{"a": "b", "mtls.example.io/role": "server"}, true},
+		"an unknown one":   {map[string]string{"mtls.example.io/": ""}, true},
+		"what was written": {map[string]string{intent.AnnotationStatus: "{}"}, true},
+		"what it was for":  {map[string]string{intent.AnnotationCertificateHash: "1"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(resolveServer(), resolveServer("status", value)); diff != "" {
-				t.Errorf("without -, with +:\n%s", diff)
+			assert.Equal(t, c.want, intent.Concerns(c.annotations))
+			pod, namespace := newPod(), newNamespace()
+			pod.Metadata.Annotations, namespace.Annotations = c.annotations, c.annotations
+			nothing := intent.Result{Skip: intent.SkipNoRole}
+			if !c.want {
+				assert.Equal(t, nothing, intent.Resolve(intent.BuiltinDefaults(), namespace, pod, nil))
 			}
 		})
 	}
@@ -176,6 +208,8 @@ func TestMalformedValuesMakeNoFurtherProblems(t *testing.T) {
 		"common name of mistyped names":  {"dns-names", "Web.shop,web.shop", "common-name", "example.net"},
 		"common name of another Service": {"service", "Web", "common-name", "example.net"},
 		"secret without companion":       {"delivery", "secret", "companion", "nein"},
+		"restart without companion":      {"reload", "restart", "companion", "nein"},
+		"mistyped without companion":     {"reload", "restrat", "companion", "false"},
 		"role":                           {"role", "sever", "delivery", "secret", "companion", "false"},
 	} {
 		t.Run(name, func(t *testing.T) {

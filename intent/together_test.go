@@ -99,7 +99,7 @@ func TestReloadAndAgent(t *testing.T) {
 		warnings       []string
 	}{
 		"none":                       {pod: []string{"reload", "none"}},
-		"restart":                    {pod: []string{"reload", "restart"}, warnings: []string{"mtls.example.io/reload: restart is recorded, but this version does not restart workloads yet"}},
+		"restart":                    {pod: []string{"reload", "restart"}},
 		"signal":                     {pod: []string{"reload", "signal"}, errors: []string{refusal("reload", "signal", noAgent)}},
 		"signal with its details":    {pod: []string{"reload", "signal", "reload-signal", "SIGHUP", "reload-container", "app"}, errors: []string{refusal("reload", "signal", noAgent)}},
 		"signal by the namespace":    {namespace: []string{"reload", "signal"}, errors: []string{"namespace." + refusal("reload", "signal", noAgent)}},

@@ -68,6 +68,27 @@ func TestWorkloadOf(t *testing.T) {
 	}
 }
 
+func TestRestartable(t *testing.T) {
+	for w, want := range map[intent.Workload]bool{
+		{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}:                 true,
+		{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "web", UID: "u"}:      true,
+		{APIVersion: "apps/v1", Kind: "DaemonSet", Name: "web"}:                  true,
+		{APIVersion: "apps/v1beta1", Kind: "DaemonSet", Name: "web"}:             true,
+		{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web"}:                 false,
+		{APIVersion: "v1", Kind: "ReplicationController", Name: "web"}:           false,
+		{APIVersion: "v1", Kind: "Pod", Name: "web"}:                             false,
+		{APIVersion: "batch/v1", Kind: "Job", Name: "web"}:                       false,
+		{APIVersion: "batch/v1", Kind: "CronJob", Name: "web"}:                   false,
+		{APIVersion: "argoproj.io/v1alpha1", Kind: "Rollout", Name: "web"}:       false,
+		{APIVersion: "apps.kruise.io/v1beta1", Kind: "StatefulSet", Name: "web"}: false,
+		{APIVersion: "v1", Kind: "Deployment", Name: "web"}:                      false,
+		{APIVersion: "a/b/c", Kind: "Deployment", Name: "web"}:                   false,
+		{}: false,
+	} {
+		assert.Equal(t, want, w.Restartable(), "%+v", w)
+	}
+}
+
 func TestOnlyTheControllerIsTheOwner(t *testing.T) {
 	pod := ownedBy("apps/v1", "StatefulSet", "db")
 	pod.Metadata.OwnerReferences = append([]intent.OwnerReference{

@@ -159,6 +159,9 @@ func (s surroundings) Live(_ context.Context, namespace string) (webhook.Surroun
 	return *s[namespace], nil
 }
 
+// SecretTaken says no: what the command line cannot know, the webhook only warns of.
+func (s surroundings) SecretTaken(context.Context, string, string) (bool, error) { return false, nil }
+
 func admit(t *testing.T, handler http.Handler, namespace string, pod map[string]any) *admissionv1.AdmissionResponse {
 	t.Helper()
 	gvk := map[string]string{"group": "", "version": "v1", "kind": "Pod"}

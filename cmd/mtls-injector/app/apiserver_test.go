@@ -23,7 +23,7 @@ func apiServer(t *testing.T, objects map[string][]object) *httptest.Server {
 		Name: "cert-manager.io", Versions: []metav1.GroupVersionForDiscovery{{GroupVersion: "cert-manager.io/v1", Version: "v1"}},
 	}}}))
 	for path, resources := range map[string]map[string]string{
-		"/api/v1":                  {"namespaces": "Namespace", "services": "Service", "pods": "Pod"},
+		"/api/v1":                  {"namespaces": "Namespace", "services": "Service", "pods": "Pod", "secrets": "Secret"},
 		"/apis/cert-manager.io/v1": {"certificates": "Certificate"},
 	} {
 		version := strings.TrimPrefix(strings.TrimPrefix(path, "/apis/"), "/api/")
