@@ -116,7 +116,7 @@ func acceptedValues() annotationCases {
 			{value: "4294967295", see: seeAttribute("fs-group"), want: "4294967295"},
 		},
 		"reload": {
-			{value: "restart", see: seeWarning("reload"), want: "mtls.example.io/reload: restart is recorded, but this version does not restart workloads yet"},
+			{value: "restart", see: seeWarning("reload"), want: `mtls.example.io/reload: restart does not restart "Pod/subject", which is no Deployment, StatefulSet or DaemonSet: it gets an Event RestartNeeded instead`},
 			{value: "none", see: seeWarning("reload"), want: ""},
 		},
 		"reload-signal":    {{value: "SIGHUP", and: map[string]string{"role": "none"}, see: seeInjected, want: "false"}},
@@ -130,7 +130,8 @@ func acceptedValues() annotationCases {
 			{value: "false", see: seeStatus("companion"), want: ""},
 			{value: "true", see: seeStatus("companion"), want: "subject-mtls-pod"},
 		},
-		"status": {{value: "forged", see: seeStatus("role"), want: "both"}},
+		"status":           {{value: "forged", see: seeStatus("role"), want: "both"}},
+		"certificate-hash": {{value: "forged", see: seeStatus("role"), want: "both"}},
 	}
 }
 
@@ -210,7 +211,10 @@ func refusedValues(namespace string) annotationCases {
 		},
 		"pre-stop-seconds": {{value: "-1", want: "must be a whole number from 0 to 3600"}, {value: "10s", want: "must be a whole number from 0 to 3600"}},
 		"fs-group":         {{value: "0", want: "must be a whole number from 1 to 4294967295"}},
-		"reload":           {{value: "signal", want: noAgent}, {value: "restrat", want: `must be one of none, restart, signal; did you mean "restart"?`}},
+		"reload": {
+			{value: "signal", want: noAgent},
+			{value: "restrat", want: `must be one of none, restart, signal; did you mean "restart"?`},
+		},
 		"reload-signal":    {{value: "SIGHUP", want: "only with reload: signal"}, {value: "SIGKILL", want: "must be one of SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT, SIGTERM, SIGWINCH"}},
 		"reload-container": {{value: "app", want: "only with reload: signal"}, {value: "The App", want: lowerName}},
 		"agent":            {{value: "true", want: noAgent}, {value: "yes", want: `must be "true" or "false"`}},
@@ -218,6 +222,8 @@ func refusedValues(namespace string) annotationCases {
 		"companion": {
 			{value: "False", want: `must be "true" or "false"`},
 			{value: "false", and: map[string]string{"delivery": "secret"}, want: "must be true with delivery: secret, whose Secret is the companion Certificate's"},
+			{value: "false", and: map[string]string{"reload": "restart"},
+				want: "reload: restart needs the companion Certificate, whose renewal restarts the workload: set companion: true or reload: none"},
 		},
 	}
 }

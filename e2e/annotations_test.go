@@ -46,7 +46,7 @@ func TestAnnotations(t *testing.T) {
 	for _, key := range intent.Keys() {
 		t.Run(key.Name, func(t *testing.T) {
 			require.NotEmpty(t, accepted[key.Name], "accepted values")
-			if key.Scope != intent.ScopeStatus { // which is written over, whatever it is
+			if key.Scope != intent.ScopeStatus { // which is written over or ignored, whatever it is
 				require.NotEmpty(t, refused[key.Name], "refused values")
 			}
 			for _, tc := range accepted[key.Name] {

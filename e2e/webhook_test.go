@@ -127,7 +127,7 @@ func TestWebhookWarnings(t *testing.T) {
 		"a role was forgotten": {map[string]string{"env": "curl"}, []string{"the pod has annotations under mtls.example.io/ but no role, so they have no effect: set mtls.example.io/role"}},
 		"several at once": {map[string]string{"role": "client", "containers": "app,ap", "mount-path": "/certs", "reload": "restart"}, []string{
 			`mtls.example.io/containers names "ap", which the pod does not have; did you mean "app"?`,
-			"mtls.example.io/reload: restart is recorded, but this version does not restart workloads yet",
+			`mtls.example.io/reload: restart does not restart "Pod/app", which is no Deployment, StatefulSet or DaemonSet: it gets an Event RestartNeeded instead`,
 			"ca.crt in /certs is the CSI driver's own, as of the last issuance: trust /etc/tls/ca/ca.crt, which follows a change of the CA",
 		}},
 	}

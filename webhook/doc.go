@@ -2,8 +2,8 @@
 // decisions go out.
 //
 // An AdmissionReview is decoded (decode.go, only the parts that a decision needs), the
-// pod's Namespace and Services are looked up (source.go), intent.Resolve decides, and
-// injector.Patch says what changes (pod.go); the answer is written by response.go.
+// pod's Namespace and Services are looked up (lookup.go, source.go), intent.Resolve decides,
+// and injector.Patch says what changes (pod.go); the answer is written by response.go.
 // Around that stand the metrics (metrics.go) and the server with its certificate, its
 // readiness and its way to stop (server.go).
 //

@@ -39,6 +39,11 @@ type memory struct {
 	lives atomic.Int64
 	// onLive, when set, is called in place of looking live up.
 	onLive func(context.Context) (Surroundings, error)
+	// taken are the Secrets, as namespace/name, that are somebody else's.
+	taken map[string]bool
+	// secrets counts the calls of SecretTaken; onSecret is called first when set.
+	secrets  atomic.Int64
+	onSecret func(context.Context) error
 }
 
 func (m *memory) Cached(namespace string) (Surroundings, bool) {
@@ -55,6 +60,16 @@ func (m *memory) Live(ctx context.Context, namespace string) (Surroundings, erro
 		return found, nil
 	}
 	return Surroundings{}, errors.New("the API server is not there")
+}
+
+func (m *memory) SecretTaken(ctx context.Context, namespace, name string) (bool, error) {
+	m.secrets.Add(1)
+	if m.onSecret != nil {
+		if err := m.onSecret(ctx); err != nil {
+			return false, err
+		}
+	}
+	return m.taken[namespace+"/"+name], nil
 }
 
 // shop is a Source with the namespace of the fixtures, in which one Service selects

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +35,7 @@ type PodOptions struct {
 // A decision is an AdmissionReview with HTTP status 200, whether the pod is injected,
 // left alone or refused; a refusal carries a Status of 422 Invalid with a cause for each
 // problem. When there is no decision, because the request makes no sense (400, 405,
-// 413, 415) or its namespace cannot be read (500), the status says so, the body says why in
+// 408, 413, 415) or its namespace cannot be read (500), the status says so, the body says why in
 // plain text, and the webhook's failurePolicy decides.
 func NewPodHandler(opts PodOptions) http.Handler {
 	return &podHandler{PodOptions: opts, scratches: sync.Pool{New: func() any { return new(scratch) }}}
@@ -54,7 +53,7 @@ func (h *podHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.Metrics.inFlight.Dec()
 
 	s, _ := h.scratches.Get().(*scratch)
-	v := h.serve(s, w, r)
+	v := h.serve(s, w, call{r, started})
 	v.write(w, s.out)
 	if v.reason != reasonPanic { // which may have left anything behind
 		h.recycle(s)
@@ -74,7 +73,7 @@ func (h *podHandler) recycle(s *scratch) {
 
 // serve decides and writes the answer to s.out. A panic in any of that is the failure of
 // this request only.
-func (h *podHandler) serve(s *scratch, w http.ResponseWriter, r *http.Request) (v verdict) {
+func (h *podHandler) serve(s *scratch, w http.ResponseWriter, c call) (v verdict) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			f := &failure{reason: reasonPanic, code: http.StatusInternalServerError, err: fmt.Errorf("panic: %v", cause), stack: debug.Stack()}
@@ -83,7 +82,7 @@ func (h *podHandler) serve(s *scratch, w http.ResponseWriter, r *http.Request) (
 	}()
 	growStack()
 	var near nearby
-	q, f := s.read(w, r, func(q *request) bool {
+	q, f := s.read(w, c.Request, func(q *request) bool {
 		near = h.lookUp(q.Namespace)
 		return near.concerns(q.Pod)
 	})
@@ -91,7 +90,7 @@ func (h *podHandler) serve(s *scratch, w http.ResponseWriter, r *http.Request) (
 		return f.verdict(nil)
 	}
 	v.request = q // for the report of a panic
-	v = h.decide(r, q, near)
+	v = h.decide(c, q, near)
 	if v.failed == nil {
 		if err := s.encode(&v); err != nil {
 			f := &failure{reason: reasonEncode, code: http.StatusInternalServerError, err: fmt.Errorf("encoding the answer: %w", err)}
@@ -101,36 +100,9 @@ func (h *podHandler) serve(s *scratch, w http.ResponseWriter, r *http.Request) (
 	return v
 }
 
-// nearby is a pod's surroundings as the cache has them, if it does.
-type nearby struct {
-	Surroundings
-	known bool
-}
-
-func (h *podHandler) lookUp(namespace string) nearby {
-	found, known := h.Source.Cached(namespace)
-	return nearby{found, known}
-}
-
-// concerns reports whether more than the pod's metadata is needed: it is not when
-// neither the pod nor its namespace says a word about us, as then [intent.Resolve]
-// returns [intent.SkipNoRole] whatever else stands in the pod.
-func (n *nearby) concerns(pod *intent.Pod) bool {
-	return !n.known || hasOurs(pod.Metadata.Annotations) || hasOurs(n.Namespace.Annotations)
-}
-
-func hasOurs(annotations map[string]string) bool {
-	for key := range annotations {
-		if strings.HasPrefix(key, intent.Prefix) {
-			return true
-		}
-	}
-	return false
-}
-
 // decide is the whole of the decision. near is what decided whether the pod's spec was
 // read, and so must decide the rest; if it is not known, the spec was read.
-func (h *podHandler) decide(r *http.Request, q *request, near nearby) verdict {
+func (h *podHandler) decide(c call, q *request, near nearby) verdict {
 	switch {
 	case q.SubResource != "":
 		return verdict{label: label{outcomeAllowed, reasonSubresource}, request: q}
@@ -146,7 +118,7 @@ func (h *podHandler) decide(r *http.Request, q *request, near nearby) verdict {
 	}
 	// The object's own namespace may be empty, and is nobody's proof of anything.
 	q.Pod.Metadata.Namespace = q.Namespace
-	result, err := h.resolve(r, q, near)
+	result, err := h.resolve(c, q, near)
 	switch {
 	case err != nil:
 		return (&failure{reason: reasonLookup, code: http.StatusInternalServerError, err: err}).verdict(q)
@@ -154,9 +126,10 @@ func (h *podHandler) decide(r *http.Request, q *request, near nearby) verdict {
 		return verdict{label: label{outcomeRefused, reasonInvalid}, request: q, refused: result.Errors, warnings: result.Warnings}
 	case result.Intent == nil:
 		return verdict{label: label{outcomeSkipped, string(result.Skip)}, request: q, warnings: result.Warnings}
-	default:
-		return inject(q, &result)
 	}
+	v := inject(q, &result)
+	h.warnOfSecret(c, &v)
+	return v
 }
 
 func inject(q *request, resolved *intent.Result) verdict {
@@ -176,40 +149,6 @@ func inject(q *request, resolved *intent.Result) verdict {
 		v.operations = patch.Operations
 	}
 	return v
-}
-
-// resolve decides with what the cache holds, and asks the API server where that may be
-// too old.
-//
-// The watch behind the cache is some milliseconds late. `kubectl apply -f` of a Service
-// and a Deployment makes the pod within that time, and its certificate would lack the
-// Service's name until the pod is made anew. The same holds for a namespace that is new. So
-// the decision is made again on live data when the namespace is not in the cache, when a
-// server is selected by no Service that is known, and before a pod is refused. All
-// other pods, and that is nearly all of them, cost the API server nothing.
-func (h *podHandler) resolve(r *http.Request, q *request, near nearby) (intent.Result, error) {
-	defaults := h.Defaults()
-	if near.known {
-		result := intent.Resolve(defaults, near.Namespace, q.Pod, near.Services)
-		if !mayBeStale(&result, q.Pod, near.Services) {
-			return result, nil
-		}
-	}
-	ctx, cancel := requestContext(r)
-	defer cancel()
-	found, err := h.Source.Live(ctx, q.Namespace)
-	if err != nil {
-		return intent.Result{}, err
-	}
-	return intent.Resolve(defaults, found.Namespace, q.Pod, found.Services), nil
-}
-
-func mayBeStale(result *intent.Result, pod *intent.Pod, services []intent.Service) bool {
-	if result.Intent == nil {
-		return len(result.Errors) > 0
-	}
-	selects := func(s intent.Service) bool { return s.Selects(pod.Metadata.Labels) }
-	return result.Intent.Role.IsServer() && !slices.ContainsFunc(services, selects)
 }
 
 // growStack makes the goroutine's stack large enough for the decoding in one step. Every

@@ -42,13 +42,13 @@ func TestAdmission(t *testing.T) {
 	for name, tt := range map[string]struct {
 		pod       string
 		namespace map[string]string
-		// lives is how often the API server may be asked.
-		lives int64
-		label label
+		// lives and secrets are how often the API server may be asked.
+		lives, secrets int64
+		label          label
 	}{
 		"a server":                          {pod: "deployment", label: label{outcomeInjected, reasonPatched}},
 		"a client":                          {pod: "client-job", label: label{outcomeInjected, reasonPatched}},
-		"both with a Secret and one folder": {pod: "statefulset", label: label{outcomeInjected, reasonPatched}},
+		"both with a Secret and one folder": {pod: "statefulset", secrets: 1, label: label{outcomeInjected, reasonPatched}},
 		"both and restricted":               {pod: "restricted", label: label{outcomeInjected, reasonPatched}},
 		"a node agent":                      {pod: "daemonset", label: label{outcomeInjected, reasonPatched}},
 		"a role of the namespace":           {pod: "bare", namespace: map[string]string{"mtls.example.io/role": "client"}, label: label{outcomeInjected, reasonPatched}},
@@ -68,7 +68,8 @@ func TestAdmission(t *testing.T) {
 			metrics := newMetrics(t)
 			handler := NewPodHandler(PodOptions{Source: source, Metrics: metrics, Defaults: intent.BuiltinDefaults, Log: logr.Discard()})
 			requireGolden(t, name, goldenOf(t, send(handler, reviewOf(t, pods[tt.pod]))))
-			assert.Equal(t, tt.lives, source.lives.Load(), "reads of the API server")
+			assert.Equal(t, tt.lives, source.lives.Load(), "reads of Namespace and Services")
+			assert.Equal(t, tt.secrets, source.secrets.Load(), "reads of Secrets")
 			assertCounted(t, metrics, tt.label)
 		})
 	}

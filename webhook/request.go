@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"time"
 )
 
@@ -69,6 +70,8 @@ func (s *scratch) readBody(w http.ResponseWriter, r *http.Request) *failure {
 	s.body.Grow(int(max(r.ContentLength, 0)) + bytes.MinRead) // what ReadFrom wants free at the end
 	if _, err := s.body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); errors.As(err, new(*http.MaxBytesError)) {
 		return tooLarge()
+	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		return badRequest(http.StatusRequestTimeout, errors.New("the body took too long to come"))
 	} else if err != nil {
 		return badRequest(http.StatusBadRequest, fmt.Errorf("reading the body: %w", err))
 	}
@@ -79,19 +82,26 @@ func tooLarge() *failure {
 	return &failure{reason: reasonTooLarge, code: http.StatusRequestEntityTooLarge, err: fmt.Errorf("the body has more than %d bytes", maxBody)}
 }
 
-// requestContext ends shortly before the API server stops waiting, which it says in the
-// parameter timeout, so that the answer can still tell what took so long. It does not
-// end with the server: a request that was let in is answered while the server shuts down.
-func requestContext(r *http.Request) (context.Context, context.CancelFunc) {
+// call is an HTTP request and when it came.
+type call struct {
+	*http.Request
+	came time.Time
+}
+
+// lookupContext returns a context for what the request makes us ask the API server. It ends
+// shortly before the API server stops waiting, which it says in the parameter timeout, so
+// that the answer can still tell what took so long. It does not end with the server: a
+// request that was let in is answered while the server shuts down.
+func (c call) lookupContext() (context.Context, context.CancelFunc) {
 	timeout := defaultTimeout
-	if query, err := url.ParseQuery(r.URL.RawQuery); err == nil {
+	if query, err := url.ParseQuery(c.URL.RawQuery); err == nil {
 		if asked, err := time.ParseDuration(query.Get("timeout")); err == nil && asked > 0 {
 			timeout = min(asked, maxTimeout)
 		}
 	}
-	deadline := time.Now().Add(timeout * 9 / 10)
-	if earlier, ok := r.Context().Deadline(); ok && earlier.Before(deadline) {
+	deadline := c.came.Add(timeout * 9 / 10)
+	if earlier, ok := c.Context().Deadline(); ok && earlier.Before(deadline) {
 		deadline = earlier
 	}
-	return context.WithDeadline(context.WithoutCancel(r.Context()), deadline)
+	return context.WithDeadline(context.WithoutCancel(c.Context()), deadline)
 }

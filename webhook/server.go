@@ -42,6 +42,8 @@ type Server struct {
 	mux         *http.ServeMux
 	certificate *certwatcher.CertWatcher
 	draining    atomic.Bool
+	// bodyTimeout is how long after its headers a request's body may take to come.
+	bodyTimeout time.Duration
 }
 
 // NewServer reads the certificate for the first time, so it returns an error when that is
@@ -51,7 +53,7 @@ func NewServer(opts ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serving certificate: %w", err)
 	}
-	s := &Server{mux: http.NewServeMux(), certificate: certificate}
+	s := &Server{mux: http.NewServeMux(), certificate: certificate, bodyTimeout: maxTimeout}
 	s.hooks = ctrlwebhook.NewServer(ctrlwebhook.Options{
 		Host: opts.Host, Port: opts.Port,
 		// Handlers go into the mux directly: Register would wrap them in metrics of
@@ -123,8 +125,14 @@ func (s *Server) SetupWithManager(ctx context.Context, mgr manager.Manager, opts
 // handle serves a path. While draining it asks clients to close their connection, which
 // for HTTP/2 becomes a GOAWAY, so that they come back to another replica, and none sends a
 // request just when the server hangs up.
+//
+// No request holds memory for a body that does not come: its deadline is the longest that
+// an API server waits. controller-runtime's server has deadlines of its own for headers
+// (32 s) and idle connections (90 s), and none for bodies.
 func (s *Server) handle(path string, handler http.Handler) {
 	s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		// It fails only for a writer that is no connection's.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.bodyTimeout))
 		if s.draining.Load() {
 			w.Header().Set("Connection", "close")
 		}

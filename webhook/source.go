@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -24,6 +26,9 @@ import (
 type Surroundings struct {
 	Namespace *intent.Namespace
 	Services  []intent.Service
+	// Created says of each of the Services when it was made. It may be shorter: what is not
+	// known is long ago.
+	Created []time.Time
 }
 
 // Source is where the handler looks up a pod's surroundings.
@@ -33,6 +38,9 @@ type Source interface {
 	Cached(namespace string) (Surroundings, bool)
 	// Live asks the API server.
 	Live(ctx context.Context, namespace string) (Surroundings, error)
+	// SecretTaken asks the API server whether there is a Secret of that name that is no
+	// companion Certificate's. It reads the Secret's metadata, never what is in it.
+	SecretTaken(ctx context.Context, namespace, name string) (bool, error)
 }
 
 // Cluster is the Source of a running webhook. It follows the informers of Namespaces and
@@ -50,8 +58,33 @@ type Cluster struct {
 // serviceSet holds the Services of one namespace. list is made from byName when it is
 // first asked for after a change, so that filling the cache stays linear.
 type serviceSet struct {
-	byName map[string]intent.Service
-	list   []intent.Service
+	byName map[string]datedService
+	list   *serviceList
+}
+
+type datedService struct {
+	intent.Service
+	created time.Time
+}
+
+// serviceList holds Services, by name, as [Surroundings] does.
+type serviceList struct {
+	services []intent.Service
+	created  []time.Time
+}
+
+// listOf sorts the Services.
+func listOf(services []datedService) *serviceList {
+	slices.SortFunc(services, func(a, b datedService) int { return strings.Compare(a.Name, b.Name) })
+	list := &serviceList{make([]intent.Service, len(services)), make([]time.Time, len(services))}
+	for i := range services {
+		list.services[i], list.created[i] = services[i].Service, services[i].created
+	}
+	return list
+}
+
+func datedServiceOf(svc *corev1.Service) datedService {
+	return datedService{intent.ServiceOf(svc), svc.CreationTimestamp.Time}
 }
 
 // NewCluster returns a Cluster that follows the informers and reads live with the reader,
@@ -101,7 +134,7 @@ func (c *Cluster) Cached(namespace string) (Surroundings, bool) {
 	c.mu.RLock()
 	ns := c.namespaces[namespace]
 	set := c.services[namespace]
-	var list []intent.Service
+	var list *serviceList
 	if set != nil {
 		list = set.list
 	}
@@ -112,10 +145,13 @@ func (c *Cluster) Cached(namespace string) (Surroundings, bool) {
 	if set != nil && list == nil {
 		list = c.makeList(namespace)
 	}
-	return Surroundings{Namespace: ns, Services: list}, true
+	if list == nil {
+		return Surroundings{Namespace: ns}, true
+	}
+	return Surroundings{Namespace: ns, Services: list.services, Created: list.created}, true
 }
 
-func (c *Cluster) makeList(namespace string) []intent.Service {
+func (c *Cluster) makeList(namespace string) *serviceList {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	set := c.services[namespace]
@@ -123,14 +159,9 @@ func (c *Cluster) makeList(namespace string) []intent.Service {
 		return nil
 	}
 	if set.list == nil {
-		set.list = slices.Collect(maps.Values(set.byName))
-		sortByName(set.list)
+		set.list = listOf(slices.Collect(maps.Values(set.byName)))
 	}
 	return set.list
-}
-
-func sortByName(services []intent.Service) {
-	slices.SortFunc(services, func(a, b intent.Service) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // Live implements [Source].
@@ -139,17 +170,31 @@ func (c *Cluster) Live(ctx context.Context, namespace string) (Surroundings, err
 	if err := c.live.Get(ctx, client.ObjectKey{Name: namespace}, &ns); err != nil {
 		return Surroundings{}, fmt.Errorf("reading Namespace %q: %w", namespace, err)
 	}
-	var list corev1.ServiceList
-	if err := c.live.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+	var found corev1.ServiceList
+	if err := c.live.List(ctx, &found, client.InNamespace(namespace)); err != nil {
 		return Surroundings{}, fmt.Errorf("listing the Services of namespace %q: %w", namespace, err)
 	}
-	found := intent.NamespaceOf(&ns)
-	services := make([]intent.Service, len(list.Items))
-	for i := range list.Items {
-		services[i] = intent.ServiceOf(&list.Items[i])
+	services := make([]datedService, len(found.Items))
+	for i := range found.Items {
+		services[i] = datedServiceOf(&found.Items[i])
 	}
-	sortByName(services)
-	return Surroundings{Namespace: &found, Services: services}, nil
+	list := listOf(services)
+	slim := intent.NamespaceOf(&ns)
+	return Surroundings{Namespace: &slim, Services: list.services, Created: list.created}, nil
+}
+
+// SecretTaken implements [Source].
+func (c *Cluster) SecretTaken(ctx context.Context, namespace, name string) (bool, error) {
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err := c.live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("reading the metadata of Secret %q: %w", name, err)
+	}
+	return !intent.IsCompanionSecret(secret), nil
 }
 
 func (c *Cluster) putNamespace(obj any) {
@@ -178,10 +223,10 @@ func (c *Cluster) putService(obj any) {
 	defer c.mu.Unlock()
 	set := c.services[object.Namespace]
 	if set == nil {
-		set = &serviceSet{byName: map[string]intent.Service{}}
+		set = &serviceSet{byName: map[string]datedService{}}
 		c.services[object.Namespace] = set
 	}
-	set.byName[object.Name] = intent.ServiceOf(object)
+	set.byName[object.Name] = datedServiceOf(object)
 	set.list = nil
 }
 
@@ -229,6 +274,7 @@ func slimService(obj any) (any, error) {
 		return obj, nil
 	}
 	slim := &corev1.Service{ObjectMeta: slimMeta(&svc.ObjectMeta)}
+	slim.CreationTimestamp = svc.CreationTimestamp
 	slim.Spec = corev1.ServiceSpec{Selector: svc.Spec.Selector, ClusterIP: svc.Spec.ClusterIP, Type: svc.Spec.Type}
 	return slim, nil
 }

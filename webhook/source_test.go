@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -170,13 +171,16 @@ func TestClusterNotSynced(t *testing.T) {
 func TestClusterLive(t *testing.T) {
 	headless := service("shop", "a", map[string]string{"app": "a"})
 	headless.Spec.ClusterIP = corev1.ClusterIPNone
+	made := time.Date(2026, 3, 2, 1, 2, 3, 0, time.UTC)
+	headless.CreationTimestamp = metav1.NewTime(made)
 	f := newFollowing(t, namespace("shop", map[string]string{"x": "1"}), service("shop", "b", nil), headless, service("bank", "c", nil))
 	found, err := f.Live(t.Context(), "shop")
 	require.NoError(t, err)
 	assert.Equal(t, Surroundings{
 		Namespace: &intent.Namespace{Name: "shop", Annotations: map[string]string{"x": "1"}},
 		Services:  []intent.Service{{Name: "a", Selector: map[string]string{"app": "a"}, Headless: true}, {Name: "b"}},
-	}, found)
+		Created:   []time.Time{made, {}},
+	}, inUTC(found))
 
 	_, err = f.Live(t.Context(), "nowhere")
 	assert.EqualError(t, err, `reading Namespace "nowhere": namespaces "nowhere" not found`)
@@ -188,6 +192,31 @@ func TestClusterLive(t *testing.T) {
 	})
 	_, err = f.Live(t.Context(), "shop")
 	assert.EqualError(t, err, `listing the Services of namespace "shop": too busy`)
+}
+
+// inUTC undoes the local time zone, which decoding gives to times.
+func inUTC(s Surroundings) Surroundings {
+	for i, created := range s.Created {
+		s.Created[i] = created.UTC()
+	}
+	return s
+}
+
+// TestClusterKnowsWhenServicesWereMade: each Service's time stays with it in the sorted list.
+func TestClusterKnowsWhenServicesWereMade(t *testing.T) {
+	f := newFollowing(t)
+	f.namespaces.Add(namespace("shop", nil))
+	made := map[string]time.Time{}
+	for i, name := range []string{"c", "a", "d", "b"} {
+		made[name] = time.Date(2026, 3, 2, 1, 2, i, 0, time.UTC)
+		svc := service("shop", name, nil)
+		svc.CreationTimestamp = metav1.NewTime(made[name])
+		f.services.Add(svc)
+	}
+	found, ok := f.Cached("shop")
+	require.True(t, ok)
+	assert.Equal(t, []string{"a", "b", "c", "d"}, names(found.Services))
+	assert.Equal(t, []time.Time{made["a"], made["b"], made["c"], made["d"]}, found.Created)
 }
 
 func TestNewClusterFails(t *testing.T) {
@@ -225,7 +254,7 @@ func TestClusterConcurrently(t *testing.T) {
 // TestCacheByObject: what the cache keeps leads to the same decisions as the whole.
 func TestCacheByObject(t *testing.T) {
 	meta := metav1.ObjectMeta{
-		Name: "n", Namespace: "shop", UID: "u", ResourceVersion: "7",
+		Name: "n", Namespace: "shop", UID: "u", ResourceVersion: "7", CreationTimestamp: metav1.Unix(1_770_000_000, 0),
 		Labels:        map[string]string{"a": "b"},
 		Annotations:   map[string]string{"mtls.example.io/role": "client", "kubectl.kubernetes.io/last-applied-configuration": "long"},
 		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
@@ -252,8 +281,10 @@ func TestCacheByObject(t *testing.T) {
 	got, err = transforms["Service"](svc)
 	require.NoError(t, err)
 	assert.Equal(t, &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: "n", Namespace: "shop", UID: "u", ResourceVersion: "7"},
-		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "a"}, ClusterIP: "None", Type: corev1.ServiceTypeExternalName},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "n", Namespace: "shop", UID: "u", ResourceVersion: "7", CreationTimestamp: metav1.Unix(1_770_000_000, 0),
+		},
+		Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "a"}, ClusterIP: "None", Type: corev1.ServiceTypeExternalName},
 	}, got)
 	slim, ok := got.(*corev1.Service)
 	require.True(t, ok)
