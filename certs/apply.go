@@ -4,6 +4,7 @@ package certs
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 
@@ -30,6 +31,16 @@ func applyConfiguration(cert *cmapi.Certificate) (*cmac.CertificateApplyConfigur
 	}
 	apply.Status = nil
 	return apply, nil
+}
+
+// digestOf stands for all that is asked for.
+func digestOf(cert *cmapi.Certificate) (string, error) {
+	raw, err := json.Marshal(cert)
+	if err != nil {
+		return "", fmt.Errorf("encode Certificate: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	return string(sum[:]), nil
 }
 
 // isCurrent reports whether applying would change nothing. What is ours in the live

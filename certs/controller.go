@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,7 +57,11 @@ func SetupWithManager(mgr manager.Manager, opts Options) error {
 	}
 	r := &reconciler{
 		cached: mgr.GetClient(), live: mgr.GetAPIReader(), defaults: opts.Defaults,
-		events: mgr.GetEventRecorder(ManagedBy), metrics: m,
+		events: mgr.GetEventRecorder(ManagedBy), metrics: m, journal: newJournal(), now: time.Now,
+	}
+	leftBehind, err := leads(mgr, r, opts.Registerer)
+	if err != nil {
+		return err
 	}
 	find := finder{mgr.GetClient()}
 	err = ctrl.NewControllerManagedBy(mgr).
@@ -67,12 +72,29 @@ func SetupWithManager(mgr manager.Manager, opts Options) error {
 		Watches(&cmapi.Certificate{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(onUpdate(certificateChanged))).
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(find.ofService), builder.WithPredicates(onUpdate(serviceChanged))).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(find.ofNamespace), builder.WithPredicates(onlyUpdate(namespaceChanged))).
+		WatchesRawSource(source.Channel(leftBehind, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(configurationChanges(opts.Subscribe), handler.EnqueueRequestsFromMapFunc(find.all))).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("companion controller: %w", err)
 	}
 	return nil
+}
+
+// leads has done what a process does when it begins to lead: it sweeps, and answers for the
+// companions' metrics. The channel gives what the sweep finds.
+func leads(mgr manager.Manager, r *reconciler, registerer prometheus.Registerer) (<-chan event.GenericEvent, error) {
+	companions := newCollector(mgr.GetCache(), r.journal.taken)
+	if registerer != nil {
+		if err := registerer.Register(companions); err != nil {
+			return nil, fmt.Errorf("companion metrics: %w", err)
+		}
+	}
+	leftBehind := make(chan event.GenericEvent)
+	return leftBehind, mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		companions.leading.Store(true)
+		return r.sweepUntilDone(log.IntoContext(ctx, mgr.GetLogger().WithName("sweep")), leftBehind)
+	}))
 }
 
 // configurationChanges gives one event for any number of changes not yet seen.
@@ -109,7 +131,8 @@ func onlyUpdate[T client.Object](changed func(before, after T) bool) predicate.F
 func certificateChanged(before, after *cmapi.Certificate) bool {
 	return before.Generation != after.Generation ||
 		!maps.Equal(before.Labels, after.Labels) || !maps.Equal(before.Annotations, after.Annotations) ||
-		!equality.Semantic.DeepEqual(before.OwnerReferences, after.OwnerReferences)
+		!equality.Semantic.DeepEqual(before.OwnerReferences, after.OwnerReferences) ||
+		!equality.Semantic.DeepEqual(before.Status, after.Status)
 }
 
 func serviceChanged(before, after *corev1.Service) bool {

@@ -101,7 +101,8 @@ func TestCertificateChanged(t *testing.T) {
 		want   bool
 	}{
 		"nothing":    {func(*cmapi.Certificate) {}, false},
-		"status":     {func(c *cmapi.Certificate) { c.Status.Revision = new(1); c.ResourceVersion = "2" }, false},
+		"status":     {func(c *cmapi.Certificate) { c.Status.Revision = new(1) }, true},
+		"version":    {func(c *cmapi.Certificate) { c.ResourceVersion = "2" }, false},
 		"spec":       {func(c *cmapi.Certificate) { c.Generation++ }, true},
 		"label":      {func(c *cmapi.Certificate) { c.Labels = map[string]string{"a": "b"} }, true},
 		"annotation": {func(c *cmapi.Certificate) { c.Annotations = map[string]string{"a": "b"} }, true},
@@ -164,7 +165,7 @@ func TestSetupWithManager(t *testing.T) {
 	assert.Equal(t, 1, subscribed)
 	families, err := registry.Gather()
 	require.NoError(t, err)
-	assert.Len(t, families, 2)
+	assert.Len(t, families, 5)
 
 	require.EqualError(t, SetupWithManager(mgr, opts), "companion metrics: duplicate metrics collector registration attempted")
 	opts.Registerer = nil

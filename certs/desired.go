@@ -19,10 +19,10 @@ import (
 // The labels of a companion and of its Secret. The first two together say that it is
 // ours: `kubectl get certificates,secrets -A -l cert-type=mtls`.
 const (
-	LabelCertType     = "cert-type"
-	CertTypeMTLS      = "mtls"
-	LabelManagedBy    = "app.kubernetes.io/managed-by"
-	ManagedBy         = "mtls-injector"
+	LabelCertType     = intent.LabelCertType
+	CertTypeMTLS      = intent.CertTypeMTLS
+	LabelManagedBy    = intent.LabelManagedBy
+	ManagedBy         = intent.ManagedBy
 	LabelRole         = intent.Prefix + "role"
 	LabelWorkloadKind = intent.Prefix + "workload-kind"
 	// LabelWorkload is the workload's name, or its beginning and a hash where the name

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	clientgoapply "k8s.io/client-go/applyconfigurations"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
@@ -37,11 +39,17 @@ type world struct {
 	client.WithWatch
 
 	mu      sync.Mutex
-	gets    []string
 	applies int
-	// refuseGet and refuseApply return the error to answer with, or nil.
-	refuseGet   func(obj client.Object, key client.ObjectKey) error
-	refuseApply func() error
+	// log has the writes, and what is read through apiServer, as "verb Kind/name".
+	log []string
+	// applied is the last applied object; deleted says what was deleted, with preconditions.
+	applied string
+	deleted []string
+	// refuseGet and its like return the error to answer with, or nil.
+	refuseGet    func(obj client.Object, key client.ObjectKey) error
+	refuseList   func(list client.ObjectList) error
+	refuseApply  func() error
+	refuseDelete func(obj client.Object) error
 }
 
 func newWorld(t *testing.T, objects ...client.Object) *world {
@@ -53,15 +61,22 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		WithReturnManagedFields().
 		WithIndex(&corev1.Pod{}, indexCompanion, indexPod).
 		WithObjects(objects...).
-		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, Apply: w.apply}).
+		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list, Apply: w.apply, Delete: w.delete}).
 		Build()
 	return w
 }
 
-func (w *world) get(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+func (w *world) note(verb string, obj runtime.Object, name string) {
 	w.mu.Lock()
-	w.gets = append(w.gets, obj.GetObjectKind().GroupVersionKind().Kind+"/"+key.Name)
-	w.mu.Unlock()
+	defer w.mu.Unlock()
+	kind := obj.GetObjectKind().GroupVersionKind().Kind
+	if gvk, err := apiutil.GVKForObject(obj, w.Scheme()); err == nil {
+		kind = gvk.Kind
+	}
+	w.log = append(w.log, strings.TrimSuffix(verb+" "+kind+"/"+name, "/"))
+}
+
+func (w *world) get(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
 	if w.refuseGet != nil {
 		if err := w.refuseGet(obj, key); err != nil {
 			return err
@@ -76,9 +91,24 @@ func (w *world) get(ctx context.Context, c client.WithWatch, key client.ObjectKe
 	return err
 }
 
+func (w *world) list(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+	if w.refuseList != nil {
+		if err := w.refuseList(list); err != nil {
+			return err
+		}
+	}
+	return c.List(ctx, list, opts...)
+}
+
 func (w *world) apply(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+	raw, err := json.Marshal(obj)
+	if err != nil {
+		return err
+	}
 	w.mu.Lock()
 	w.applies++
+	w.applied = string(raw)
+	w.log = append(w.log, "apply")
 	w.mu.Unlock()
 	if w.refuseApply != nil {
 		if err := w.refuseApply(); err != nil {
@@ -86,6 +116,33 @@ func (w *world) apply(ctx context.Context, c client.WithWatch, obj runtime.Apply
 		}
 	}
 	return c.Apply(ctx, obj, opts...)
+}
+
+func (w *world) delete(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.DeleteOption) error {
+	w.note("delete", obj, obj.GetName())
+	options := (&client.DeleteOptions{}).ApplyOptions(opts)
+	if options.Preconditions != nil && options.Preconditions.UID != nil && options.PropagationPolicy != nil {
+		w.deleted = append(w.deleted, string(*options.Preconditions.UID)+" "+string(*options.PropagationPolicy))
+	}
+	if w.refuseDelete != nil {
+		if err := w.refuseDelete(obj); err != nil {
+			return err
+		}
+	}
+	return c.Delete(ctx, obj, opts...)
+}
+
+// apiServer reads from the world and notes it, as opposed to the cache.
+type apiServer struct{ *world }
+
+func (s apiServer) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	s.note("get", obj, key.Name)
+	return s.world.Get(ctx, key, obj, opts...)
+}
+
+func (s apiServer) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	s.note("list", list, "")
+	return s.world.List(ctx, list, opts...)
 }
 
 // object returns an owner with UID "uid-of-<name>", controlled by the given ones.

@@ -21,6 +21,13 @@ import (
 // indexCompanion finds the pods of a companion by its name.
 const indexCompanion = "companion"
 
+// cert-manager's CSI driver, and its attribute with the DNS names that it asks for
+// (https://cert-manager.io/docs/usage/csi-driver/).
+const (
+	csiDriver   = "csi.cert-manager.io"
+	csiDNSNames = "csi.cert-manager.io/dns-names"
+)
+
 // CacheByObject says what the manager's cache keeps for the controller: the pods that
 // were injected and the companions, and of both just what is read. Namespaces and
 // Services are needed, too; whoever owns the cache decides how they are kept, with
@@ -55,6 +62,7 @@ func slimPod(obj any) (any, error) {
 			OS:                 pod.Spec.OS,
 			NodeSelector:       pod.Spec.NodeSelector,
 			SecurityContext:    pod.Spec.SecurityContext,
+			Volumes:            slimVolumes(pod),
 			InitContainers:     slimContainers(pod.Spec.InitContainers),
 			Containers:         slimContainers(pod.Spec.Containers),
 		},
@@ -76,14 +84,54 @@ func slimContainers(containers []corev1.Container) []corev1.Container {
 	return slim
 }
 
-// slimCertificate keeps specification and metadata, and of the managed fields our own:
-// they tell what of the object is ours.
+// slimVolumes keeps what tells which names the pod's certificate has, and whether the pod
+// mounts its companion's Secret, however it does.
+func slimVolumes(pod *corev1.Pod) []corev1.Volume {
+	var slim []corev1.Volume
+	secret := companionOf(pod)
+	for i := range pod.Spec.Volumes {
+		v := &pod.Spec.Volumes[i]
+		kept := corev1.Volume{Name: v.Name}
+		switch {
+		case v.CSI != nil && v.CSI.Driver == csiDriver:
+			kept.CSI = &corev1.CSIVolumeSource{
+				Driver:           csiDriver,
+				VolumeAttributes: map[string]string{csiDNSNames: v.CSI.VolumeAttributes[csiDNSNames]},
+			}
+		case isOfSecret(v, secret):
+			kept.Secret = &corev1.SecretVolumeSource{SecretName: secret}
+		default:
+			continue
+		}
+		slim = append(slim, kept)
+	}
+	return slim
+}
+
+// isOfSecret reports whether the volume holds anything of the Secret.
+func isOfSecret(v *corev1.Volume, secret string) bool {
+	if v.Projected != nil {
+		return slices.ContainsFunc(v.Projected.Sources, func(s corev1.VolumeProjection) bool {
+			return s.Secret != nil && s.Secret.Name == secret
+		})
+	}
+	return v.Secret != nil && v.Secret.SecretName == secret
+}
+
+// mounts reports whether one of the pods, living or on its way out, mounts the Secret.
+func mounts(pods []corev1.Pod, secret string) bool {
+	return slices.ContainsFunc(pods, func(pod corev1.Pod) bool {
+		return !hasEnded(&pod) && slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return isOfSecret(&v, secret) })
+	})
+}
+
+// slimCertificate keeps specification, metadata and status, and of the managed fields our
+// own: they tell what of the object is ours.
 func slimCertificate(obj any) (any, error) {
 	cert, ok := obj.(*cmapi.Certificate)
 	if !ok {
 		return obj, nil
 	}
-	cert.Status = cmapi.CertificateStatus{}
 	cert.ManagedFields = slices.DeleteFunc(cert.ManagedFields, func(e metav1.ManagedFieldsEntry) bool {
 		return e.Manager != FieldManager
 	})
@@ -104,10 +152,13 @@ func indexPod(obj client.Object) []string {
 	return []string{companionOf(pod)}
 }
 
-// isAlive reports whether the pod still needs a certificate.
-func isAlive(pod *corev1.Pod) bool {
-	return pod.DeletionTimestamp == nil && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
+// hasEnded reports whether all containers have ended for good.
+func hasEnded(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
+
+// isAlive reports whether the pod still needs a certificate.
+func isAlive(pod *corev1.Pod) bool { return pod.DeletionTimestamp == nil && !hasEnded(pod) }
 
 // newestFirst returns the pods that are alive, the newest first: it decides. Pods of the
 // same second are told apart by name, so that every look gives the same order.
@@ -127,7 +178,7 @@ func newestFirst(pods []corev1.Pod) []*corev1.Pod {
 // podChanged reports whether a change of the pod can change a decision; its
 // specification cannot change.
 func podChanged(before, after *corev1.Pod) bool {
-	return isAlive(before) != isAlive(after) ||
+	return isAlive(before) != isAlive(after) || hasEnded(before) != hasEnded(after) ||
 		!maps.Equal(before.Labels, after.Labels) ||
 		!maps.Equal(before.Annotations, after.Annotations) ||
 		!slices.EqualFunc(before.OwnerReferences, after.OwnerReferences, func(a, b metav1.OwnerReference) bool {

@@ -100,7 +100,7 @@ func TestSlimCertificateKeepsOurFields(t *testing.T) {
 	cert.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "cert-manager"}, {Manager: FieldManager}, {Manager: "kubectl"}}
 	kept, err := slimCertificate(cert)
 	require.NoError(t, err)
-	want := &cmapi.Certificate{}
+	want := &cmapi.Certificate{Status: cmapi.CertificateStatus{Revision: new(3)}}
 	want.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: FieldManager}}
 	assert.Equal(t, want, kept)
 }
@@ -133,7 +133,7 @@ func TestCacheByObjectSelectsOurs(t *testing.T) {
 }
 
 func TestNewestFirst(t *testing.T) {
-	at := func(name string, second int64, change ...func(*corev1.Pod)) corev1.Pod {
+	made := func(name string, second int64, change ...func(*corev1.Pod)) corev1.Pod {
 		pod := annotated(name, nil)
 		pod.CreationTimestamp = metav1.Unix(second, 0)
 		for _, f := range change {
@@ -148,11 +148,11 @@ func TestNewestFirst(t *testing.T) {
 		want []string
 	}{
 		"none":              {nil, nil},
-		"by time":           {[]corev1.Pod{at("a", 1), at("c", 3), at("b", 2)}, []string{"c", "b", "a"}},
-		"then by name":      {[]corev1.Pod{at("b", 1), at("a", 1), at("c", 1)}, []string{"c", "b", "a"}},
-		"the living only":   {[]corev1.Pod{at("a", 1), at("b", 2, phase(corev1.PodSucceeded)), at("c", 3, phase(corev1.PodFailed)), at("d", 4, deleted)}, []string{"a"}},
-		"pending and lost":  {[]corev1.Pod{at("a", 1, phase(corev1.PodPending)), at("b", 2, phase(corev1.PodUnknown)), at("c", 3, phase(""))}, []string{"c", "b", "a"}},
-		"nobody left alive": {[]corev1.Pod{at("a", 1, deleted)}, nil},
+		"by time":           {[]corev1.Pod{made("a", 1), made("c", 3), made("b", 2)}, []string{"c", "b", "a"}},
+		"then by name":      {[]corev1.Pod{made("b", 1), made("a", 1), made("c", 1)}, []string{"c", "b", "a"}},
+		"the living only":   {[]corev1.Pod{made("a", 1), made("b", 2, phase(corev1.PodSucceeded)), made("c", 3, phase(corev1.PodFailed)), made("d", 4, deleted)}, []string{"a"}},
+		"pending and lost":  {[]corev1.Pod{made("a", 1, phase(corev1.PodPending)), made("b", 2, phase(corev1.PodUnknown)), made("c", 3, phase(""))}, []string{"c", "b", "a"}},
+		"nobody left alive": {[]corev1.Pod{made("a", 1, deleted)}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string

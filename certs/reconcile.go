@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,15 +22,9 @@ import (
 	"example.io/mtls-injector/intent"
 )
 
-// nameTakenRetry is when a name that somebody else has is tried again: their Certificate
-// is not in our cache, so its deletion is not seen.
+// nameTakenRetry is when a name that somebody else has is tried again: their object is not
+// in our cache, so its deletion is not seen.
 const nameTakenRetry = 5 * time.Minute
-
-// The reasons of Events.
-const (
-	reasonCreated   = "CompanionCreated"
-	reasonNameTaken = "CompanionNameTaken"
-)
 
 // reconciler brings companions about. The request's name is the companion's.
 type reconciler struct {
@@ -38,73 +34,194 @@ type reconciler struct {
 	defaults func() *intent.Defaults
 	events   events.EventRecorder
 	metrics  *metrics
+	journal  *journal
+	slots    slots
+	now      func() time.Time
+}
+
+// look is one look at one companion: what is known of it at this moment.
+type look struct {
+	key   client.ObjectKey
+	entry *entry
+	// pods are the injected pods of the workload; alive those of them that live, the newest first.
+	pods  []corev1.Pod
+	alive []*corev1.Pod
+	// cert is the Certificate of the companion's name; nil when there is none.
+	cert *cmapi.Certificate
+	// owner is the workload, verified once: when the companion was written.
+	owner metav1.OwnerReference
+	surroundings
+	in *intent.Intent
+	// stale holds, by pod, the names that its certificate lacks.
+	stale map[types.UID][]string
+}
+
+// surroundings are what a decision needs besides the pod.
+type surroundings struct {
+	namespace *intent.Namespace
+	services  []intent.Service
+}
+
+// step is what a look came to, and when to look again; 0 for when something happens.
+type step struct {
+	outcome outcome
+	again   time.Duration
 }
 
 // Reconcile implements controller-runtime's Reconciler.
 func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	result, err := r.reconcile(ctx, req)
+	done, err := r.reconcile(ctx, req.NamespacedName)
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-		result, err = terminating, nil
+		done, err = step{outcome: terminating}, nil
 	}
 	if err != nil {
-		result = failed
+		done = step{outcome: failed}
 	}
-	r.metrics.reconciled(result)
-	if result == nameTaken {
-		return ctrl.Result{RequeueAfter: nameTakenRetry}, nil
-	}
-	return ctrl.Result{}, err
+	r.metrics.reconciled(done.outcome)
+	return ctrl.Result{RequeueAfter: done.again}, err
 }
 
-func (r *reconciler) reconcile(ctx context.Context, req ctrl.Request) (outcome, error) {
-	pod, owners, err := r.decidingPod(ctx, req)
+func (r *reconciler) reconcile(ctx context.Context, key client.ObjectKey) (step, error) {
+	l := &look{key: key, entry: r.journal.of(key)}
+	var list corev1.PodList
+	if err := r.cached.List(ctx, &list, client.InNamespace(key.Namespace), client.MatchingFields{indexCompanion: key.Name}); err != nil {
+		return step{}, fmt.Errorf("list pods: %w", err)
+	}
+	l.pods, l.alive = list.Items, newestFirst(list.Items)
+	var err error
+	if l.cert, err = r.lookup(ctx, key); err != nil {
+		return step{}, err
+	}
+	if len(l.alive) == 0 {
+		return r.withoutPods(ctx, l)
+	}
+	if atRest, err := r.isAtRest(ctx, l); err != nil {
+		return step{}, err
+	} else if !atRest {
+		if done, err := r.bring(ctx, l); err != nil || l.cert == nil {
+			return done, err
+		} else if done.outcome != unchanged {
+			return done, nil // the write's own event brings us back
+		}
+	}
+	again, err := r.follow(ctx, l)
+	return step{unchanged, again}, err
+}
+
+// isAtRest reports whether the newest pod wants just the companion that is there. Then
+// nothing is to be written, so it does not matter whether the pod is what it says it is,
+// and the API server is asked nothing.
+func (r *reconciler) isAtRest(ctx context.Context, l *look) (bool, error) {
+	newest := l.alive[0]
+	if l.cert == nil || !isCompanion(l.cert) || !claims(l.cert, newest) {
+		return false, nil
+	}
+	in, _, err := r.resolveFor(ctx, l, newest)
+	if err != nil || in == nil {
+		return false, err
+	}
+	owner := *metav1.GetControllerOfNoCopy(l.cert)
+	current, err := r.agrees(l, in, owner)
+	if current {
+		l.in, l.owner = in, owner
+	}
+	return current, err
+}
+
+// claims reports whether the Certificate's controller is, as far as the pod says, the
+// pod's workload.
+func claims(cert *cmapi.Certificate, pod *corev1.Pod) bool {
+	owner, direct := metav1.GetControllerOfNoCopy(cert), metav1.GetControllerOfNoCopy(pod)
+	switch {
+	case owner == nil:
+		return false
+	case direct == nil:
+		return owner.UID == pod.UID
+	case direct.UID == owner.UID:
+		return true
+	}
+	w := intent.WorkloadOf(intent.PodOf(pod))
+	return w.UID == "" && isKind(owner, w.APIVersion, w.Kind) && owner.Name == w.Name
+}
+
+// bring brings the companion to what the newest verified pod wants.
+func (r *reconciler) bring(ctx context.Context, l *look) (step, error) {
+	pod, owners, err := r.decidingPod(ctx, l.alive)
+	if err != nil {
+		return unverified(ctx, err)
+	}
+	in, result, err := r.resolveFor(ctx, l, pod)
 	switch {
 	case err != nil:
-		return unverified(ctx, err)
-	case pod == nil:
-		return noPod, nil
+		return step{}, err
+	case result == notWanted && l.cert != nil && isCompanion(l.cert) && !isOurs(l.cert, owners, intent.WorkloadOf(intent.PodOf(pod)).Name):
+		return step{outcome: notWanted}, nil // a namesake does not speak for its owner
+	case result == notWanted:
+		l.owner = owners.owner()
+		r.slots.release(l.key)
+		return r.remove(ctx, l)
+	case in == nil:
+		return step{outcome: result}, nil
 	}
-	in, result, err := r.resolve(ctx, pod)
-	if in == nil {
-		return result, err
+	l.in, l.owner = in, owners.owner()
+	if l.cert != nil && !isOurs(l.cert, owners, in.Workload.Name) {
+		r.taken(l, "Certificate")
+		return step{nameTaken, nameTakenRetry}, nil
 	}
 	desired := Desired(in)
-	desired.OwnerReferences = []metav1.OwnerReference{ownerReference(owners.owner())}
-	live, err := r.lookup(ctx, req.NamespacedName)
+	desired.OwnerReferences = []metav1.OwnerReference{ownerReference(l.owner)}
+	if l.cert == nil {
+		return r.create(ctx, l, desired)
+	}
+	if current, err := r.agrees(l, in, l.owner); err != nil || current {
+		return step{outcome: unchanged}, err
+	}
+	return r.update(ctx, l, desired)
+}
+
+// follow does what a companion that is as it should be gives rise to.
+func (r *reconciler) follow(ctx context.Context, l *look) (time.Duration, error) {
+	r.announce(l)
+	if l.stale = r.findStale(l); len(l.stale) > 0 || l.entry.toldStale != "" {
+		r.announceStale(l)
+	}
+	patience, err := r.checkIssuer(ctx, l)
 	if err != nil {
-		return "", err
+		return 0, err
 	}
-	if live == nil {
-		return r.create(ctx, desired, owners.owner())
+	again, err := r.restart(ctx, l)
+	return soonest(patience, again), err
+}
+
+// soonest returns the shorter of two waits, 0 being none.
+func soonest(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
 	}
-	if !isOurs(live, owners, in.Workload.Name) {
-		r.tell(req.Namespace, owners.owner(), corev1.EventTypeWarning, reasonNameTaken,
-			"Certificate "+req.Name+" was not made by "+ManagedBy+" for this workload and is left as it is: there is no companion Certificate")
-		return nameTaken, nil
-	}
-	return r.update(ctx, desired, live)
+	return min(a, b)
 }
 
 // unverified makes an outcome of errUnverified; other errors stay errors.
-func unverified(ctx context.Context, err error) (outcome, error) {
-	if !errors.Is(err, errUnverified) {
-		return "", err
+func unverified(ctx context.Context, err error) (step, error) {
+	if ignoreUnverified(err) != nil {
+		return step{}, err
 	}
 	log.FromContext(ctx).Info("companion left as it is", "reason", err.Error())
-	return ownerUnverified, nil
+	return step{outcome: ownerUnverified}, nil
 }
 
-// decidingPod returns the newest living pod whose owners are real; nil when there is no
-// living pod. Pods with invented owners have no say; when there are no others, the error
-// is the newest one's.
-func (r *reconciler) decidingPod(ctx context.Context, req ctrl.Request) (*corev1.Pod, chain, error) {
-	var pods corev1.PodList
-	err := r.cached.List(ctx, &pods, client.InNamespace(req.Namespace), client.MatchingFields{indexCompanion: req.Name})
-	if err != nil {
-		return nil, nil, fmt.Errorf("list pods: %w", err)
+func ignoreUnverified(err error) error {
+	if errors.Is(err, errUnverified) {
+		return nil
 	}
+	return err
+}
+
+// decidingPod returns the newest of the living pods whose owners are real. Pods with
+// invented owners have no say; when there are no others, the error is the newest one's.
+func (r *reconciler) decidingPod(ctx context.Context, alive []*corev1.Pod) (*corev1.Pod, chain, error) {
 	var first error
-	for _, pod := range newestFirst(pods.Items) {
+	for _, pod := range alive {
 		owners, err := verifiedChain(ctx, r.live, pod)
 		if err == nil {
 			return pod, owners, nil
@@ -119,23 +236,45 @@ func (r *reconciler) decidingPod(ctx context.Context, req ctrl.Request) (*corev1
 	return nil, nil, first
 }
 
-// resolve decides anew what admission decided. Without an intent, the outcome says why.
-func (r *reconciler) resolve(ctx context.Context, pod *corev1.Pod) (*intent.Intent, outcome, error) {
+// resolveFor decides anew what admission decided, and keeps the surroundings in which it did.
+// Without an intent, the outcome says why.
+func (r *reconciler) resolveFor(ctx context.Context, l *look, pod *corev1.Pod) (*intent.Intent, outcome, error) {
+	if l.namespace == nil {
+		around, err := r.around(ctx, pod.Namespace)
+		if err != nil || around.namespace == nil {
+			return nil, terminating, err
+		}
+		l.surroundings = around
+	}
+	return r.decide(ctx, &l.surroundings, pod)
+}
+
+// around reads a pod's surroundings; namespace is nil when it is gone.
+func (r *reconciler) around(ctx context.Context, namespace string) (surroundings, error) {
 	var ns corev1.Namespace
-	found, err := r.find(ctx, client.ObjectKey{Name: pod.Namespace}, &ns)
-	if err != nil || !found {
-		return nil, terminating, err
+	if found, err := r.find(ctx, client.ObjectKey{Name: namespace}, &ns); err != nil || !found {
+		return surroundings{}, err
 	}
 	var list corev1.ServiceList
-	if err := r.cached.List(ctx, &list, client.InNamespace(pod.Namespace)); err != nil {
-		return nil, "", fmt.Errorf("list Services: %w", err)
+	if err := r.cached.List(ctx, &list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return surroundings{}, fmt.Errorf("list Services: %w", err)
 	}
-	services := make([]intent.Service, len(list.Items))
+	around := surroundings{services: make([]intent.Service, len(list.Items))}
 	for i := range list.Items {
-		services[i] = intent.ServiceOf(&list.Items[i])
+		around.services[i] = intent.ServiceOf(&list.Items[i])
 	}
-	namespace := intent.NamespaceOf(&ns)
-	decided := intent.Resolve(r.defaults(), &namespace, intent.PodOf(pod), services)
+	of := intent.NamespaceOf(&ns)
+	around.namespace = &of
+	return around, nil
+}
+
+// decide does so within these surroundings. A namespace that is not opted in gets no
+// companion: admission never saw its pods, so their label is their own word.
+func (r *reconciler) decide(ctx context.Context, around *surroundings, pod *corev1.Pod) (*intent.Intent, outcome, error) {
+	if !r.defaults().Namespaces.Matches(labels.Set(around.namespace.Labels)) {
+		return nil, notWanted, nil
+	}
+	decided := intent.Resolve(r.defaults(), around.namespace, intent.PodOf(pod), around.services)
 	switch {
 	case len(decided.Errors) > 0:
 		// What was admitted is refused today: configuration or Services have changed.
@@ -149,37 +288,67 @@ func (r *reconciler) resolve(ctx context.Context, pod *corev1.Pod) (*intent.Inte
 }
 
 // create makes the Certificate, unless its owner is about to go: the garbage collector
-// would take it away, and its deletion would bring us back here.
-func (r *reconciler) create(ctx context.Context, desired *cmapi.Certificate, owner metav1.OwnerReference) (outcome, error) {
-	if _, err := getOwner(ctx, r.live, desired.Namespace, &owner); err != nil {
+// would take it away, and its deletion would bring us back here. Nor is it made when
+// somebody's Secret has the name, which cert-manager would overwrite.
+func (r *reconciler) create(ctx context.Context, l *look, desired *cmapi.Certificate) (step, error) {
+	if _, err := getOwner(ctx, r.live, desired.Namespace, &l.owner); err != nil {
 		return unverified(ctx, err)
 	}
+	secret, err := r.secretOf(ctx, l.key)
+	if err != nil {
+		return step{}, err
+	}
+	if secret != nil && !intent.IsCompanionSecret(secret) {
+		r.taken(l, "Secret")
+		return step{nameTaken, nameTakenRetry}, nil
+	}
 	apply, err := applyConfiguration(desired)
 	if err != nil {
-		return "", err
+		return step{}, err
 	}
 	if err := r.write(ctx, nil, apply); err != nil {
-		return "", err
+		return step{}, err
 	}
 	r.metrics.applied(created)
-	r.tell(desired.Namespace, owner, corev1.EventTypeNormal, reasonCreated, "Created companion Certificate "+desired.Name)
-	return created, nil
+	*l.entry = entry{seen: true, firstPod: l.alive[len(l.alive)-1].CreationTimestamp.Time}
+	return step{outcome: created}, nil
 }
 
-// update brings the live Certificate back to what is desired, if it is not.
-func (r *reconciler) update(ctx context.Context, desired, live *cmapi.Certificate) (outcome, error) {
+// agrees reports whether the live Certificate is what the intent and the owner ask for.
+// Comparing costs a thousand times what remembering costs.
+func (r *reconciler) agrees(l *look, in *intent.Intent, owner metav1.OwnerReference) (bool, error) {
+	desired := Desired(in)
+	desired.OwnerReferences = []metav1.OwnerReference{ownerReference(owner)}
+	digest, err := digestOf(desired)
+	if err != nil {
+		return false, err
+	}
+	found := agreement{l.cert.ResourceVersion, digest}
+	if l.entry.current == found {
+		return true, nil
+	}
 	apply, err := applyConfiguration(desired)
 	if err != nil {
-		return "", err
+		return false, err
 	}
-	if current, err := isCurrent(live, apply); err != nil || current {
-		return unchanged, err
+	current, err := isCurrent(l.cert, apply)
+	if current {
+		l.entry.current = found
 	}
-	if err := r.write(ctx, live, apply); err != nil {
-		return "", err
+	return current, err
+}
+
+// update brings the live Certificate back to what is desired.
+func (r *reconciler) update(ctx context.Context, l *look, desired *cmapi.Certificate) (step, error) {
+	apply, err := applyConfiguration(desired)
+	if err != nil {
+		return step{}, err
+	}
+	if err := r.write(ctx, l.cert, apply); err != nil {
+		return step{}, err
 	}
 	r.metrics.applied(updated)
-	return updated, nil
+	return step{outcome: updated}, nil
 }
 
 // lookup returns the Certificate of that name, or nil. The cache has those with our label
@@ -202,13 +371,4 @@ func (r *reconciler) find(ctx context.Context, key client.ObjectKey, obj client.
 		return false, fmt.Errorf("get %T %s: %w", obj, key, err)
 	}
 	return err == nil, nil
-}
-
-// tell records an Event on the workload.
-func (r *reconciler) tell(namespace string, owner metav1.OwnerReference, kind, reason, note string) {
-	workload := &metav1.PartialObjectMetadata{
-		TypeMeta:   metav1.TypeMeta{APIVersion: owner.APIVersion, Kind: owner.Kind},
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: owner.Name, UID: owner.UID},
-	}
-	r.events.Eventf(workload, nil, kind, reason, "CreateCompanion", "%s", note)
 }

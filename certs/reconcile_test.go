@@ -8,7 +8,6 @@ import (
 	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -16,82 +15,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/intent"
 )
-
-var (
-	server  = map[string]string{"role": "server"}
-	webMTLS = ctrl.Request{NamespacedName: client.ObjectKey{Namespace: namespace, Name: "web-mtls"}}
-)
-
-// stage is a reconciler in a world.
-type stage struct {
-	*reconciler
-	world    *world
-	events   *events.FakeRecorder
-	registry *prometheus.Registry
-}
-
-// newStage has the Deployment web, its ReplicaSets web-5d9 and web-7f1, a Service that
-// selects its pods, and the given objects.
-func newStage(t *testing.T, objects ...client.Object) *stage {
-	t.Helper()
-	deployment := controlledBy("apps/v1", "Deployment", "web")
-	w := newWorld(t, append(objects,
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
-		&corev1.Service{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "web"},
-			Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "web"}},
-		},
-		object(&appsv1.Deployment{}, "web"),
-		object(&appsv1.ReplicaSet{}, "web-5d9", deployment),
-		object(&appsv1.ReplicaSet{}, "web-7f1", deployment),
-	)...)
-	registry := prometheus.NewRegistry()
-	m, err := newMetrics(registry)
-	require.NoError(t, err)
-	recorder := events.NewFakeRecorder(10)
-	return &stage{
-		reconciler: &reconciler{cached: w, live: w, defaults: intent.BuiltinDefaults, events: recorder, metrics: m},
-		world:      w, events: recorder, registry: registry,
-	}
-}
-
-// look reconciles once, asserts the outcome and returns what to do next.
-func (s *stage) look(t *testing.T, want outcome) ctrl.Result {
-	t.Helper()
-	before := testutil.ToFloat64(s.metrics.reconciles.WithLabelValues(string(want)))
-	result, err := s.Reconcile(t.Context(), webMTLS)
-	require.NoError(t, err)
-	assert.InDelta(t, before+1, testutil.ToFloat64(s.metrics.reconciles.WithLabelValues(string(want))), 0, "outcome %s", want)
-	return result
-}
-
-func (s *stage) companion(t *testing.T) *cmapi.Certificate {
-	t.Helper()
-	cert := &cmapi.Certificate{}
-	require.NoError(t, s.world.Get(t.Context(), webMTLS.NamespacedName, cert))
-	return cert
-}
-
-func (s *stage) event() string {
-	select {
-	case e := <-s.events.Events:
-		return e
-	default:
-		return ""
-	}
-}
-
-// aged makes the pod so many seconds old after the epoch.
-func aged(pod *corev1.Pod, second int64) *corev1.Pod {
-	pod.CreationTimestamp = metav1.Unix(second, 0)
-	return pod
-}
 
 func TestReconcileCreatesOnce(t *testing.T) {
 	s := newStage(t, deployed("web-5d9-a", "5d9", server))
@@ -104,19 +32,19 @@ func TestReconcileCreatesOnce(t *testing.T) {
 	require.Len(t, got.ManagedFields, 1)
 	assert.Equal(t, metav1.ManagedFieldsOperationApply, got.ManagedFields[0].Operation)
 	assert.Equal(t, FieldManager, got.ManagedFields[0].Manager)
-	assert.Equal(t, "Normal CompanionCreated Created companion Certificate web-mtls", s.event())
 
 	for range 3 {
 		s.look(t, unchanged)
 	}
 	assert.Equal(t, 1, s.world.applies, "a workload at rest is not written")
 	assert.Equal(t, got.ResourceVersion, s.companion(t).ResourceVersion)
-	assert.Empty(t, s.event())
+	assert.Empty(t, s.told())
 	require.NoError(t, testutil.GatherAndCompare(s.registry, strings.NewReader(`
-# HELP mtls_injector_companion_applies_total Writes of companion Certificates by result: created, updated, failed. A workload at rest causes none.
+# HELP mtls_injector_companion_applies_total Writes of companion Certificates, and deletions of them and of their Secrets, by result: created, updated, removed, failed. A workload at rest causes none.
 # TYPE mtls_injector_companion_applies_total counter
 mtls_injector_companion_applies_total{result="created"} 1
 mtls_injector_companion_applies_total{result="failed"} 0
+mtls_injector_companion_applies_total{result="removed"} 0
 mtls_injector_companion_applies_total{result="updated"} 0
 `), "mtls_injector_companion_applies_total"))
 }
@@ -198,7 +126,7 @@ func TestReconcileTouchesNothingForeign(t *testing.T) {
 	before := s.companion(t)
 	result := s.look(t, nameTaken)
 	assert.Equal(t, ctrl.Result{RequeueAfter: nameTakenRetry}, result)
-	assert.Equal(t, "Warning CompanionNameTaken Certificate web-mtls was not made by mtls-injector for this workload and is left as it is: there is no companion Certificate", s.event())
+	assert.Equal(t, []string{"Deployment/web uid-of-web Warning NameTaken CreateCompanion: Certificate web-mtls was not made by mtls-injector for this workload and is left as it is: there is no companion Certificate"}, s.told())
 	assert.Equal(t, before, s.companion(t))
 	assert.Zero(t, s.world.applies)
 
@@ -239,7 +167,7 @@ func TestReconcileDoesNothing(t *testing.T) {
 			result := s.look(t, test.want)
 			assert.Zero(t, result)
 			assert.Zero(t, s.world.applies)
-			assert.Empty(t, s.event())
+			assert.Empty(t, s.told())
 		})
 	}
 }
@@ -294,7 +222,7 @@ func TestReconcileReportsErrors(t *testing.T) {
 			_, err := s.Reconcile(t.Context(), webMTLS)
 			require.EqualError(t, err, test.want)
 			assert.InDelta(t, 1, testutil.ToFloat64(s.metrics.reconciles.WithLabelValues(string(failed))), 0)
-			assert.Empty(t, s.event())
+			assert.Empty(t, s.told())
 		})
 	}
 }

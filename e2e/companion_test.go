@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,8 +12,6 @@ import (
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/cert-manager/cert-manager/pkg/util/pki"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
@@ -85,13 +82,7 @@ func (c *companions) until(what, name string, check func(*cmapi.Certificate) boo
 // counts returns a metric's values by its only label.
 func (c *companions) counts(metric string) map[string]int {
 	c.Helper()
-	request, err := http.NewRequestWithContext(c.Context(), http.MethodGet, c.webhook.MetricsURL+"/metrics", nil)
-	require.NoError(c, err)
-	response, err := http.DefaultClient.Do(request)
-	require.NoError(c, err)
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(response.Body)
-	require.NoError(c, errors.Join(err, response.Body.Close()))
+	families := c.families()
 	require.Contains(c, families, metric)
 	values := map[string]int{}
 	for _, m := range families[metric].GetMetric() {
@@ -185,7 +176,7 @@ func TestCompanionIsWrittenOnce(t *testing.T) {
 		}
 		return nil
 	}))
-	assert.Equal(t, map[string]int{"created": 0, "updated": 0, "failed": 0}, c.counts("mtls_injector_companion_applies_total"))
+	assert.Equal(t, map[string]int{"created": 0, "updated": 0, "removed": 0, "failed": 0}, c.counts("mtls_injector_companion_applies_total"))
 	for name, fields := range written {
 		var cert cmapi.Certificate
 		c.read(name, &cert)
@@ -310,7 +301,7 @@ func TestCompanionLeavesForeignCertificates(t *testing.T) {
 			return err
 		}
 		for _, event = range list.Items {
-			if event.Regarding.UID == deployment.UID && event.Reason == "CompanionNameTaken" {
+			if event.Regarding.UID == deployment.UID && event.Reason == "NameTaken" {
 				return nil
 			}
 		}

@@ -44,6 +44,7 @@ func (c *Cluster) startCertManager(ctx context.Context, opts Options) error {
 		Kubeconfig:    kubeconfig,
 		IssuerOptions: controller.IssuerOptions{ClusterResourceNamespace: csiDriverNamespace},
 		CertificateOptions: controller.CertificateOptions{
+			EnableOwnerRef: opts.CertificateOwnerRef,
 			// A failure is tried again at once, not in an hour.
 			CertificateRequestMinimumBackoffDuration: time.Second,
 			CertificateRequestMaximumBackoffDuration: 5 * time.Second,

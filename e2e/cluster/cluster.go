@@ -51,6 +51,9 @@ type Options struct {
 	// DisableApprover runs cert-manager without its own approver, so that requests
 	// wait for a decision of the test or of approver-policy.
 	DisableApprover bool
+	// CertificateOwnerRef has cert-manager make each Certificate the owner of its Secret, as
+	// its flag --enable-certificate-owner-ref does.
+	CertificateOwnerRef bool
 }
 
 // Cluster is a running control plane.

@@ -1,0 +1,138 @@
+package certs
+
+// What a workload without injected pods says itself, by its pod template: it may be scaled
+// to zero, between two Jobs, or opted out.
+
+import (
+	"context"
+	"fmt"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"example.io/mtls-injector/intent"
+)
+
+// getWorkload reads the owner whole; an object of that name with another UID is not found.
+func getWorkload(ctx context.Context, reader client.Reader, namespace string, ref *metav1.OwnerReference) (*unstructured.Unstructured, error) {
+	workload := &unstructured.Unstructured{}
+	workload.SetGroupVersionKind(schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind))
+	if err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, workload); err != nil {
+		return nil, fmt.Errorf("get %s %s: %w", ref.Kind, ref.Name, err)
+	}
+	if workload.GetUID() != ref.UID {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: ref.Kind}, ref.Name)
+	}
+	return workload, nil
+}
+
+// workloadWants reports whether the workload that owns the companion still wants one. What
+// cannot be known counts as yes.
+func (r *reconciler) workloadWants(ctx context.Context, cert *cmapi.Certificate) (bool, error) {
+	ref := metav1.GetControllerOfNoCopy(cert)
+	if ref == nil {
+		return false, nil // orphaned, and nobody left that uses it
+	}
+	workload, err := getWorkload(ctx, r.live, cert.Namespace, ref)
+	switch {
+	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
+		return false, nil
+	case apierrors.IsForbidden(err) && !isBuiltin(ref):
+		return true, nil
+	case err != nil:
+		return false, err
+	case workload.GetDeletionTimestamp() != nil || hasFinished(ref, workload):
+		return false, nil
+	}
+	template, ok, err := templateOf(ref, workload)
+	if err != nil || !ok {
+		return true, err
+	}
+	_, result, err := r.resolveFor(ctx, &look{}, template)
+	if err != nil || result == notWanted {
+		return false, err
+	}
+	optedOut, err := r.runsWithoutUs(ctx, cert.Namespace, workload)
+	return !optedOut, err
+}
+
+// hasFinished reports whether the workload is a Job that will run no more pods.
+func hasFinished(ref *metav1.OwnerReference, workload *unstructured.Unstructured) bool {
+	if group(ref.APIVersion) != batchv1.GroupName || ref.Kind != "Job" {
+		return false
+	}
+	conditions, _, _ := unstructured.NestedSlice(workload.Object, "status", "conditions")
+	for i := range conditions {
+		c, ok := conditions[i].(map[string]any)
+		finished := ok && (c["type"] == string(batchv1.JobComplete) || c["type"] == string(batchv1.JobFailed))
+		if finished && c["status"] == string(corev1.ConditionTrue) {
+			return true
+		}
+	}
+	return false
+}
+
+// templateOf returns a pod as the workload would make it, for the built-in kinds.
+func templateOf(ref *metav1.OwnerReference, workload *unstructured.Unstructured) (*corev1.Pod, bool, error) {
+	if !isBuiltin(ref) || ref.Kind == "Pod" {
+		return nil, false, nil
+	}
+	fields := []string{"spec", "template"}
+	if ref.Kind == "CronJob" {
+		fields = []string{"spec", "jobTemplate", "spec", "template"}
+	}
+	raw, found, err := unstructured.NestedMap(workload.Object, fields...)
+	if err != nil || !found {
+		return nil, false, err
+	}
+	var template corev1.PodTemplateSpec
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &template); err != nil {
+		return nil, false, fmt.Errorf("pod template of %s %s: %w", ref.Kind, ref.Name, err)
+	}
+	pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
+	pod.Namespace, pod.Name = workload.GetNamespace(), ""
+	pod.OwnerReferences = []metav1.OwnerReference{*ref}
+	return pod, true, nil
+}
+
+// runsWithoutUs reports whether the workload has pods, and they are not injected: its
+// namespace or its pods were opted out by label, which no template tells.
+func (r *reconciler) runsWithoutUs(ctx context.Context, namespace string, workload *unstructured.Unstructured) (bool, error) {
+	raw, found, err := unstructured.NestedMap(workload.Object, "spec", "selector")
+	if err != nil || !found {
+		return false, err
+	}
+	var written metav1.LabelSelector
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &written); err != nil {
+		return false, nil //nolint:nilerr // a ReplicationController's selector is a plain map
+	}
+	selector, err := metav1.LabelSelectorAsSelector(&written)
+	if err != nil || selector.Empty() || selector == labels.Nothing() {
+		return false, err
+	}
+	pods := &metav1.PartialObjectMetadataList{}
+	pods.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
+	if err := r.live.List(ctx, pods, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
+		return false, fmt.Errorf("list pods: %w", err)
+	}
+	others := 0
+	for i := range pods.Items {
+		switch {
+		case pods.Items[i].DeletionTimestamp != nil:
+		case pods.Items[i].Labels[intent.LabelInjected] == "true":
+			return false, nil // made since
+		default:
+			others++
+		}
+	}
+	return others > 0, nil
+}
