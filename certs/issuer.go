@@ -18,7 +18,7 @@ import (
 
 const (
 	// issuerPatience is what an issuer has to sign before anybody is told.
-	issuerPatience = 10 * time.Second
+	issuerPatience = 30 * time.Second
 	// longestPatience bounds the time between two looks, which doubles.
 	longestPatience = 5 * time.Minute
 )

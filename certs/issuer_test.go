@@ -70,9 +70,9 @@ func TestIssuerNotReady(t *testing.T) {
 			s.status(t, func(status *cmapi.CertificateStatus) {
 				status.Revision, status.Conditions, status.LastFailureTime = new(2), test.conditions, test.failed
 			})
-			s.clock = time.Unix(110, 0)
+			s.clock = time.Unix(130, 0)
 			s.asked()
-			assert.Equal(t, 10*time.Second, s.look(t, unchanged).RequeueAfter)
+			assert.Equal(t, issuerPatience, s.look(t, unchanged).RequeueAfter)
 			assert.Equal(t, ofWeb("Warning IssuerNotReady Issue: Certificate web-mtls is not signed by ClusterIssuer/mtls-ca: "+test.want), s.told())
 			for _, asked := range s.asked() {
 				assert.Equal(t, "get CertificateRequest/web-mtls-3", asked)
@@ -93,12 +93,12 @@ func TestIssuerIsGivenTime(t *testing.T) {
 	set(issuing(cmmeta.ConditionTrue, "", ""), notReady("a"))
 	s.clock = time.Unix(103, 0)
 	s.asked()
-	assert.Equal(t, 7*time.Second, s.look(t, unchanged).RequeueAfter)
+	assert.Equal(t, 27*time.Second, s.look(t, unchanged).RequeueAfter)
 	assert.Empty(t, s.asked())
 	assert.Empty(t, s.told())
 
-	s.clock = time.Unix(110, 0)
-	for _, want := range []time.Duration{10, 20, 40, 80, 160, 300, 300} {
+	s.clock = time.Unix(130, 0)
+	for _, want := range []time.Duration{30, 60, 120, 240, 300, 300} {
 		assert.Equal(t, want*time.Second, s.look(t, unchanged).RequeueAfter)
 	}
 	assert.Len(t, s.told(), 1)
@@ -111,7 +111,7 @@ func TestIssuerIsGivenTime(t *testing.T) {
 	assert.Len(t, s.told(), 1, "Issued")
 	set(issuing(cmmeta.ConditionTrue, "", ""), notReady("b"))
 	s.asked()
-	assert.Equal(t, 10*time.Second, s.look(t, unchanged).RequeueAfter, "patience begins anew")
+	assert.Equal(t, issuerPatience, s.look(t, unchanged).RequeueAfter, "patience begins anew")
 	assert.Len(t, s.told(), 1, "the same reason, another time")
 	assert.Equal(t, []string{"get CertificateRequest/web-mtls-2"}, s.asked())
 }

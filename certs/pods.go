@@ -36,7 +36,7 @@ func CacheByObject() map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		&corev1.Pod{}: {
 			Label:     labels.SelectorFromSet(labels.Set{intent.LabelInjected: "true"}),
-			Transform: slimPod,
+			Transform: newSharer().slimPod,
 		},
 		&cmapi.Certificate{}: {
 			Label:     labels.SelectorFromSet(labels.Set{LabelManagedBy: ManagedBy}),

@@ -169,7 +169,9 @@ func (c *companions) testLateService(restarts bool) {
 	pods, err := c.WaitForPods(c.Context(), c.namespace, map[string]string{"app": "web"}, 1)
 	require.NoError(c, err)
 	late := "late." + c.namespace + ".svc.cluster.local"
-	has := func(cert *cmapi.Certificate) bool { return strings.Contains(strings.Join(cert.Spec.DNSNames, " "), late) }
+	has := func(cert *cmapi.Certificate) bool {
+		return strings.Contains(strings.Join(cert.Spec.DNSNames, " "), late)
+	}
 	c.apply("late-service.yaml")
 	c.until("the Service's names", "web-mtls", has)
 	assert.Contains(c, c.told("Pod", pods[0].Name, "IdentityStale"), "The pod's certificate lacks names that its Services give it now: late, ")

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"runtime/debug"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/go-logr/logr"
@@ -73,6 +75,7 @@ func useLogger(log logr.Logger) {
 // runWebhook runs until the context has ended and what was begun is done.
 func runWebhook(ctx context.Context, s *settings, version string, log logr.Logger, registerer prometheus.Registerer) error {
 	log.Info("starting", "version", version)
+	thriftyGC()
 	watcher, err := config.NewWatcher(config.WatcherOptions{
 		Path: s.config, Version: version, Log: log.WithName("config"), Registerer: registerer,
 	})
@@ -103,6 +106,16 @@ func runWebhook(ctx context.Context, s *settings, version string, log logr.Logge
 		return err
 	}
 	return mgr.Start(server.Drain(ctx, s.drainDelay))
+}
+
+// thriftyGC has the collector run twice as often as by default, unless GOGC says otherwise.
+// Nearly all of the memory is the cache, which lives on, and little garbage is made, so the
+// heap need not grow to twice of what is in use before it is looked through.
+func thriftyGC() {
+	const percent = 50
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(percent)
+	}
 }
 
 func newManager(s *settings, server *webhook.Server, log logr.Logger) (manager.Manager, error) {
