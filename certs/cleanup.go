@@ -70,7 +70,7 @@ func (r *reconciler) remove(ctx context.Context, l *look) (step, error) {
 		return step{outcome: notWanted}, nil
 	}
 	if inUse, err := r.isInUse(ctx, l); err != nil || inUse {
-		return step{outcome: secretInUse}, err
+		return step{secretInUse, podlessRecheck}, err
 	}
 	if l.cert != nil {
 		if err := r.delete(ctx, l.cert); err != nil {

@@ -208,12 +208,12 @@ func TestRemoveTouchesNothingForeign(t *testing.T) {
 func TestRemoveIsNoNamesakesRight(t *testing.T) {
 	s := withCompanion(t, webMTLS, aged(deployed("web-5d9-a", "5d9", server), 1))
 	s.create(t, secretNamed("web-mtls"), object(&appsv1.ReplicaSet{}, "web-ali"), aged(deployed("web-ali-a", "ali", optedOut), 2))
-	s.look(t, notWanted)
+	s.look(t, unchanged)
 	assert.Equal(t, "Certificate Secret", s.left(t))
 	forged := aged(deployed("web-7f1-x", "7f1", optedOut), 3)
 	forged.OwnerReferences[0].UID = "forged"
 	s.create(t, forged)
-	s.look(t, notWanted)
+	s.look(t, unchanged)
 	assert.Equal(t, "Certificate Secret", s.left(t))
 }
 

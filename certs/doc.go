@@ -4,7 +4,7 @@
 //
 // desired.go says what a companion looks like (pure). The rest is a controller. Its way
 // through one companion is in reconcile.go: pods.go picks the pod that decides, owner.go
-// finds and verifies the workload, apply.go compares and writes. What follows from a
+// finds and verifies the workload, decide.go resolves, apply.go compares and writes. What follows from a
 // companion is in restart.go (with slots.go), issuer.go and events.go; its end in
 // cleanup.go, workload.go and sweep.go. journal.go is what is remembered between two looks,
 // collector.go and metrics.go are what is counted, controller.go says what sets it all

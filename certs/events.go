@@ -52,7 +52,7 @@ func (r *reconciler) announce(l *look) {
 	now := revision(l.cert)
 	switch {
 	case first:
-	case !e.issued:
+	case !e.issued && now <= 1:
 		r.tell(l, corev1.EventTypeNormal, reasonIssued, actionIssue,
 			fmt.Sprintf("Certificate %s was issued by %s", l.cert.Name, l.in.Issuer))
 		if !e.firstPod.IsZero() {

@@ -47,6 +47,32 @@ func verifiedChain(ctx context.Context, reader client.Reader, pod *corev1.Pod) (
 	return climb(*direct, metav1.GetControllerOfNoCopy(object), workload)
 }
 
+// decidingPod returns the newest of the living pods whose owners are real, and the
+// companion's where there is one: a namesake's pods have no say in it. Pods with invented
+// owners have none anyway; when there are no others, the error is the newest one's.
+func (r *reconciler) decidingPod(ctx context.Context, l *look) (*corev1.Pod, chain, error) {
+	var first error
+	var other *corev1.Pod
+	var otherOwners chain
+	for _, pod := range l.alive {
+		owners, err := verifiedChain(ctx, r.live, pod)
+		switch {
+		case err == nil && (l.cert == nil || isOurs(l.cert, owners, intent.WorkloadOf(intent.PodOf(pod)).Name)):
+			return pod, owners, nil
+		case err == nil && other == nil:
+			other, otherOwners = pod, owners
+		case ignoreUnverified(err) != nil:
+			return nil, nil, err
+		case err != nil && first == nil:
+			first = fmt.Errorf("pod %s: %w", pod.Name, err)
+		}
+	}
+	if other != nil {
+		return other, otherOwners, nil
+	}
+	return nil, nil, first
+}
+
 // climb adds the controller above a ReplicaSet or Job, which must be the workload that
 // the name tells. Without a controller the ReplicaSet or Job stands for itself.
 func climb(direct metav1.OwnerReference, above *metav1.OwnerReference, workload intent.Workload) (chain, error) {

@@ -185,3 +185,11 @@ func podChanged(before, after *corev1.Pod) bool {
 			return a.UID == b.UID && (a.Controller != nil && *a.Controller) == (b.Controller != nil && *b.Controller)
 		})
 }
+
+// agreeOnReload reports whether all pods say the same of restarts, which is the one part of
+// an intent that matters here and that the companion does not show. Where they differ, only
+// a verified pod's word counts.
+func agreeOnReload(pods []*corev1.Pod) bool {
+	const key = intent.Prefix + "reload"
+	return !slices.ContainsFunc(pods, func(pod *corev1.Pod) bool { return pod.Annotations[key] != pods[0].Annotations[key] })
+}

@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -54,12 +53,6 @@ type look struct {
 	in *intent.Intent
 	// stale holds, by pod, the names that its certificate lacks.
 	stale map[types.UID][]string
-}
-
-// surroundings are what a decision needs besides the pod.
-type surroundings struct {
-	namespace *intent.Namespace
-	services  []intent.Service
 }
 
 // step is what a look came to, and when to look again; 0 for when something happens.
@@ -113,7 +106,7 @@ func (r *reconciler) reconcile(ctx context.Context, key client.ObjectKey) (step,
 // and the API server is asked nothing.
 func (r *reconciler) isAtRest(ctx context.Context, l *look) (bool, error) {
 	newest := l.alive[0]
-	if l.cert == nil || !isCompanion(l.cert) || !claims(l.cert, newest) {
+	if l.cert == nil || !isCompanion(l.cert) || !claims(l.cert, newest) || !agreeOnReload(l.alive) {
 		return false, nil
 	}
 	in, _, err := r.resolveFor(ctx, l, newest)
@@ -146,7 +139,7 @@ func claims(cert *cmapi.Certificate, pod *corev1.Pod) bool {
 
 // bring brings the companion to what the newest verified pod wants.
 func (r *reconciler) bring(ctx context.Context, l *look) (step, error) {
-	pod, owners, err := r.decidingPod(ctx, l.alive)
+	pod, owners, err := r.decidingPod(ctx, l)
 	if err != nil {
 		return unverified(ctx, err)
 	}
@@ -215,76 +208,6 @@ func ignoreUnverified(err error) error {
 		return nil
 	}
 	return err
-}
-
-// decidingPod returns the newest of the living pods whose owners are real. Pods with
-// invented owners have no say; when there are no others, the error is the newest one's.
-func (r *reconciler) decidingPod(ctx context.Context, alive []*corev1.Pod) (*corev1.Pod, chain, error) {
-	var first error
-	for _, pod := range alive {
-		owners, err := verifiedChain(ctx, r.live, pod)
-		if err == nil {
-			return pod, owners, nil
-		}
-		if !errors.Is(err, errUnverified) {
-			return nil, nil, err
-		}
-		if first == nil {
-			first = fmt.Errorf("pod %s: %w", pod.Name, err)
-		}
-	}
-	return nil, nil, first
-}
-
-// resolveFor decides anew what admission decided, and keeps the surroundings in which it did.
-// Without an intent, the outcome says why.
-func (r *reconciler) resolveFor(ctx context.Context, l *look, pod *corev1.Pod) (*intent.Intent, outcome, error) {
-	if l.namespace == nil {
-		around, err := r.around(ctx, pod.Namespace)
-		if err != nil || around.namespace == nil {
-			return nil, terminating, err
-		}
-		l.surroundings = around
-	}
-	return r.decide(ctx, &l.surroundings, pod)
-}
-
-// around reads a pod's surroundings; namespace is nil when it is gone.
-func (r *reconciler) around(ctx context.Context, namespace string) (surroundings, error) {
-	var ns corev1.Namespace
-	if found, err := r.find(ctx, client.ObjectKey{Name: namespace}, &ns); err != nil || !found {
-		return surroundings{}, err
-	}
-	var list corev1.ServiceList
-	if err := r.cached.List(ctx, &list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return surroundings{}, fmt.Errorf("list Services: %w", err)
-	}
-	around := surroundings{services: make([]intent.Service, len(list.Items))}
-	for i := range list.Items {
-		around.services[i] = intent.ServiceOf(&list.Items[i])
-	}
-	of := intent.NamespaceOf(&ns)
-	around.namespace = &of
-	return around, nil
-}
-
-// decide does so within these surroundings. A namespace that is not opted in gets no
-// companion: admission never saw its pods, so their label is their own word.
-func (r *reconciler) decide(ctx context.Context, around *surroundings, pod *corev1.Pod) (*intent.Intent, outcome, error) {
-	if !r.defaults().Namespaces.Matches(labels.Set(around.namespace.Labels)) {
-		return nil, notWanted, nil
-	}
-	decided := intent.Resolve(r.defaults(), around.namespace, intent.PodOf(pod), around.services)
-	switch {
-	case len(decided.Errors) > 0:
-		// What was admitted is refused today: configuration or Services have changed.
-		// The companion stays as it is, for the pods still run with what they got.
-		log.FromContext(ctx).Info("companion left as it is", "pod", pod.Name, "reason", decided.Errors.ToAggregate().Error())
-		return nil, refused, nil
-	case decided.Intent == nil || !decided.Intent.Companion:
-		return nil, notWanted, nil
-	}
-	return decided.Intent, "", nil
 }
 
 // create makes the Certificate, unless its owner is about to go: the garbage collector

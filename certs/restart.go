@@ -30,9 +30,11 @@ const (
 	// creationGrain is the grain of creation times: pods made by a restart must come out
 	// younger than the certificate that they are restarted for.
 	creationGrain = time.Second
-	// secretLag is how long a kubelet may give a new pod a Secret's former content, and
-	// how far an issuer may date a certificate back.
-	secretLag = time.Minute
+	// kubeletLag is how long a kubelet may give a new pod a Secret's former content.
+	kubeletLag = time.Minute
+	// backdating is how far an issuer may date a certificate back: AWS Private CA and
+	// others do by an hour.
+	backdating = 2 * time.Hour
 )
 
 // restart restarts the workload if it is due, and returns when to look again.
@@ -84,9 +86,16 @@ func (l *look) isOutdated(pod *corev1.Pod, hash string) bool {
 	case revision(l.cert) <= 1:
 		tolerance = window(l.cert) / 2
 	case mounts([]corev1.Pod{*pod}, l.key.Name):
-		tolerance = -secretLag
+		tolerance = -secretLag(l.cert)
 	}
 	return !pod.CreationTimestamp.Add(tolerance).After(l.cert.Status.NotBefore.Time) || l.stale[pod.UID] != nil
+}
+
+// secretLag is how much younger than the certificate a pod that mounts the Secret may seem
+// and yet have begun with the former one. To restart a pod that did not is no harm, for it
+// is done once, and half a window leaves the time for it.
+func secretLag(cert *cmapi.Certificate) time.Duration {
+	return max(kubeletLag, min(backdating, window(cert)/2))
 }
 
 // canRestart reports whether the workload's pods come anew when its template changes. Jobs
@@ -162,12 +171,12 @@ func (r *reconciler) restartNow(ctx context.Context, l *look, hash string) error
 	if err != nil {
 		return err
 	}
-	l.entry.requested = hash // either way, for this certificate
 	if !asks {
 		log.FromContext(ctx).Info("no restart: the pods that ask for one are not the workload's")
 		r.slots.release(l.key)
 		return nil
 	}
+	l.entry.requested = hash
 	if err := r.cached.Apply(ctx, restartConfiguration(l, hash), client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
 		l.entry.requested = ""
 		return fmt.Errorf("restart %s %s: %w", l.owner.Kind, l.owner.Name, err)
@@ -178,29 +187,21 @@ func (r *reconciler) restartNow(ctx context.Context, l *look, hash string) error
 	return nil
 }
 
-// asksForRestart reports whether an outdated pod, and the newest one, which says
-// `reload: restart`, are verified pods of the workload.
+// asksForRestart reports whether one of the outdated pods is verified to be the workload's.
 func (r *reconciler) asksForRestart(ctx context.Context, l *look, hash string) (bool, error) {
-	outdated := false
-	for i, pod := range l.alive {
-		if i > 0 && !l.isOutdated(pod, hash) {
+	var failed error
+	for _, pod := range l.alive {
+		if !l.isOutdated(pod, hash) {
 			continue
 		}
-		owners, err := verifiedChain(ctx, r.live, pod)
-		if ignoreUnverified(err) != nil {
-			return false, err
-		}
-		if err != nil || owners.owner().UID != l.owner.UID {
-			if i == 0 {
-				return false, nil
-			}
-			continue
-		}
-		if outdated = outdated || l.isOutdated(pod, hash); outdated {
+		switch owners, err := verifiedChain(ctx, r.live, pod); {
+		case err == nil && owners.owner().UID == l.owner.UID:
 			return true, nil
+		case ignoreUnverified(err) != nil:
+			failed = err
 		}
 	}
-	return outdated, nil
+	return false, failed
 }
 
 // restartConfiguration is the one field that is ours in a workload. The UID is a

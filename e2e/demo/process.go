@@ -1,20 +1,15 @@
 package demo
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 
 	"example.io/mtls-injector/e2e/demo/peer"
 )
@@ -90,14 +85,10 @@ func (d *Demo) command(ctx context.Context, p *program, mode string, args []stri
 // server is a process that serves in the place of a pod's container.
 type server struct {
 	pod     *pod
+	process *peer.Process
 	address string // host:port on this machine
-	cmd     *exec.Cmd
-	stdin   io.Closer
 	log     string // path
 }
-
-// startTimeout is how long a server may take to listen.
-const startTimeout = 20 * time.Second
 
 // serve starts a server with arguments as its container has them. It ends with stop, or
 // when this program does.
@@ -108,47 +99,19 @@ func (d *Demo) serve(ctx context.Context, p *pod, args, connect []string) (*serv
 		return nil, fmt.Errorf("making the log of the server: %w", err)
 	}
 	defer func() { _ = log.Close() }() // the process has its own copy
-	s.cmd = d.command(context.WithoutCancel(ctx), &p.program, "serve", append(append(args, connect...), "--listen=127.0.0.1:0"))
-	s.cmd.Stderr = log
-	// Ctrl-C in a terminal is for the demo, which ends the server itself.
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	stdin, err := s.cmd.StdinPipe()
+	s.process, err = peer.Start(ctx, d.peer, p.program.root, p.program.env, append(args, connect...), log)
 	if err != nil {
-		return nil, fmt.Errorf("starting the server: %w", err)
+		return nil, fmt.Errorf("pod %s/%s: %w\nend of its log:\n%s", p.Namespace, p.Name, err, tail(s.log))
 	}
-	s.stdin = stdin
-	stdout, err := s.cmd.StdoutPipe()
-	if err == nil {
-		err = s.cmd.Start()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("starting the server: %w", err)
-	}
+	s.address = s.process.Address()
 	d.servers = append(d.servers, s)
-	if s.address, err = readAddress(stdout); err != nil {
-		return nil, fmt.Errorf("the server of pod %s/%s does not listen: %w\nend of its log:\n%s", p.Namespace, p.Name, err, tail(s.log))
-	}
 	return s, nil
 }
 
-// readAddress reads the line that a server prints when it listens.
-func readAddress(stdout io.ReadCloser) (string, error) {
-	late := time.AfterFunc(startTimeout, func() { _ = stdout.Close() })
-	defer late.Stop()
-	var started peer.Started
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &started)
-	}
-	return started.Address, err
-}
-
-// stop ends the server by closing its standard input.
+// stop ends the server.
 func (s *server) stop() error {
-	kill := time.AfterFunc(startTimeout, func() { _ = s.cmd.Process.Kill() })
-	defer kill.Stop()
-	if err := errors.Join(s.stdin.Close(), s.cmd.Wait()); err != nil {
-		return fmt.Errorf("stopping the server of pod %s: %w", s.pod.Name, err)
+	if err := s.process.Stop(); err != nil {
+		return fmt.Errorf("pod %s: %w", s.pod.Name, err)
 	}
 	return nil
 }

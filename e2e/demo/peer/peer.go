@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Identity is who a certificate says its bearer is.
@@ -23,6 +24,10 @@ type Identity struct {
 	DNSNames []string `json:"dnsNames"`
 	// Issuer is the common name of the CA that signed.
 	Issuer string `json:"issuer"`
+	// Serial is the certificate's number, in hexadecimal digits.
+	Serial string `json:"serial"`
+	// NotAfter is when the certificate expires.
+	NotAfter time.Time `json:"notAfter"`
 }
 
 // Outcome is what a call came to.
@@ -53,7 +58,13 @@ type Files struct {
 
 // load reads the key pair; each call anew, so that a renewed one is used.
 func (f *Files) load() (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(filepath.Join(f.Root, f.Cert), filepath.Join(f.Root, f.Key))
+	cert, key := filepath.Join(f.Root, f.Cert), filepath.Join(f.Root, f.Key)
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		// A renewal replaces both at once, but they are read one after the other: when it
+		// comes in between they do not match, and the next time they do.
+		pair, err = tls.LoadX509KeyPair(cert, key)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the key pair: %w", err)
 	}
@@ -79,7 +90,10 @@ func (f *Files) trust() (*x509.CertPool, error) {
 // identityOf reads the leaf of a verified connection.
 func identityOf(state *tls.ConnectionState) Identity {
 	leaf := state.PeerCertificates[0]
-	id := Identity{DNSNames: leaf.DNSNames, Issuer: leaf.Issuer.CommonName}
+	id := Identity{
+		DNSNames: leaf.DNSNames, Issuer: leaf.Issuer.CommonName,
+		Serial: leaf.SerialNumber.Text(16), NotAfter: leaf.NotAfter,
+	}
 	if len(leaf.URIs) > 0 {
 		id.SPIFFEID = leaf.URIs[0].String()
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -112,6 +113,12 @@ func TestPeersTellWhomTheyMet(t *testing.T) {
 	server := newContainer(t, ca, "orders", both(), "orders", service)
 	client := newContainer(t, ca, "reports", both())
 	got := client.call(t, connectTo(service, server.serve(t)), "https://"+service+":8443/")
+	require.Empty(t, got.Error)
+	for _, id := range []*peer.Identity{&got.Server, &got.Reply.Caller} {
+		assert.NotEmpty(t, id.Serial)
+		assert.Greater(t, time.Until(id.NotAfter), 23*time.Hour)
+		id.Serial, id.NotAfter = "", time.Time{} // no two are the same
+	}
 	assert.Equal(t, peer.Outcome{
 		URL:    "https://" + service + ":8443/",
 		Server: peer.Identity{SPIFFEID: "spiffe://cluster.local/ns/shop/sa/orders", DNSNames: []string{"orders", service}, Issuer: "Our CA"},
@@ -176,6 +183,19 @@ func TestRenewedFilesAreUsed(t *testing.T) {
 	got := newContainer(t, renewed, "reports", both()).call(t, connectTo(service, address), "https://"+service+":8443/")
 	require.Empty(t, got.Error)
 	assert.Equal(t, "New CA", got.Server.Issuer)
+}
+
+func TestRenewedFilesAreNotUsed(t *testing.T) {
+	ca := newCA(t, "Our CA")
+	server := newContainer(t, ca, "orders", both(), service)
+	address := server.serve(t, "--load-once")
+	client := newContainer(t, ca, "reports", both())
+	before := client.call(t, connectTo(service, address), "https://"+service+":8443/")
+	require.Empty(t, before.Error)
+	server.issue(t, ca, "orders", both(), service)
+	after := client.call(t, connectTo(service, address), "https://"+service+":8443/")
+	require.Empty(t, after.Error)
+	assert.Equal(t, before.Server, after.Server)
 }
 
 func TestFlagsBeatVariables(t *testing.T) {

@@ -18,6 +18,9 @@ import (
 type Server struct {
 	Files
 	Listen string
+	// LoadOnce keeps the files as they are when the server starts, as programs do that
+	// have to be restarted for a new certificate.
+	LoadOnce bool
 	// Upstream, if set, is called once per request.
 	Upstream *Client
 }
@@ -29,6 +32,7 @@ func RegisterServe(flags *flag.FlagSet, getenv func(string) string) *Server {
 	s := &Server{}
 	connect := registerCommon(flags, &s.Root)
 	flags.StringVar(&s.Listen, "listen", ":8443", "`address` to listen on")
+	flags.BoolVar(&s.LoadOnce, "load-once", false, "read the files at the start only")
 	flags.StringVar(&s.Cert, "cert", getenv("MTLS_SERVER_CERT"), "certificate `file`")
 	flags.StringVar(&s.Key, "key", getenv("MTLS_SERVER_KEY"), "key `file`")
 	flags.StringVar(&s.CA, "client-ca", getenv("MTLS_CA_CERT"), "`file` of CA certificates for clients")
@@ -47,8 +51,16 @@ type Started struct {
 // Run serves until ctx ends. It prints a [Started] to out, and handshakes that failed
 // to logs.
 func (s *Server) Run(ctx context.Context, out, logs io.Writer) error {
-	if _, err := s.config(); err != nil {
+	first, err := s.config()
+	if err != nil {
 		return err
+	}
+	config := first
+	if !s.LoadOnce {
+		config = &tls.Config{
+			MinVersion:         tls.VersionTLS13,
+			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.config() },
+		}
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Listen)
 	if err != nil {
@@ -56,7 +68,7 @@ func (s *Server) Run(ctx context.Context, out, logs io.Writer) error {
 	}
 	server := &http.Server{
 		Handler:           http.HandlerFunc(s.reply),
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.config() }},
+		TLSConfig:         config,
 		ErrorLog:          log.New(logs, "", 0),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
@@ -71,7 +83,7 @@ func (s *Server) Run(ctx context.Context, out, logs io.Writer) error {
 	return nil
 }
 
-// config is made for each connection, of the files as they are then.
+// config is made of the files as they are; usually for each connection.
 func (s *Server) config() (*tls.Config, error) {
 	pair, err := s.load()
 	if err != nil {
