@@ -27,6 +27,8 @@ FUZZ ?= .
 BENCHTIME ?= 2s
 BENCHCOUNT ?= 3
 BENCHROUNDS ?= 9
+# SCALE has flags of e2e/bench/scale, such as --workloads 50.
+SCALE ?=
 # KEEP=1 leaves the demo running.
 KEEP ?=
 
@@ -93,6 +95,10 @@ bench-https: ## Measure requests per second over HTTPS beside an empty handler
 .PHONY: bench-apiserver
 bench-apiserver: ## Measure what creating a pod takes on a real API server, each way
 	@cd e2e && go run ./bench/apiserver
+
+.PHONY: scale
+scale: ## Measure the controller with 10,000 pods; SCALE="--workloads 50" for fewer
+	@cd e2e && go run ./bench/scale $(SCALE)
 
 ##@ Make it
 .PHONY: generate

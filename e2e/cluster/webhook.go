@@ -12,6 +12,7 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	certutil "k8s.io/client-go/util/cert"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -41,6 +42,9 @@ type WebhookOptions struct {
 	Name string
 	// Unregistered leaves the API server unaware of it until Register.
 	Unregistered bool
+	// Kubeconfig is how it reaches the API server; by default directly, as InjectorConfig's
+	// user.
+	Kubeconfig string
 }
 
 // Webhook is a running injector.
@@ -113,6 +117,20 @@ func (w *Webhook) Stop() error {
 	return errors.Join(append(errs, os.RemoveAll(w.dir))...)
 }
 
+// Kill ends the webhook's process as a crash does, at once, and returns when it has
+// ended. It stays registered. Stop is still to be called.
+func (w *Webhook) Kill() error {
+	if err := w.process.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("killing %s: %w", w.Name, err)
+	}
+	<-w.process.done
+	return nil
+}
+
+// InjectorConfig returns the client configuration of the injector: it may do what it needs
+// and nothing else.
+func (c *Cluster) InjectorConfig() (*rest.Config, error) { return c.ConfigForUser(injectorUser) }
+
 // RegisterWebhook makes the API server call a pod webhook on this machine for every
 // pod created in a namespace labelled mtls-enabled=true, and refuse the pod when
 // it cannot.
@@ -153,12 +171,14 @@ func (c *Cluster) UnregisterWebhook(ctx context.Context, name string) error {
 
 // start starts the process, again with other ports should it end at once.
 func (w *Webhook) start(ctx context.Context, opts WebhookOptions) error {
-	kubeconfig, err := w.cluster.KubeconfigForUser(injectorUser)
-	if err != nil {
-		return err
+	var err error
+	if opts.Kubeconfig == "" {
+		if opts.Kubeconfig, err = w.cluster.KubeconfigForUser(injectorUser); err != nil {
+			return err
+		}
 	}
 	for range webhookStarts {
-		err = w.startOnce(ctx, opts, kubeconfig)
+		err = w.startOnce(ctx, opts)
 		if !errors.Is(err, errEnded) {
 			break
 		}
@@ -166,14 +186,14 @@ func (w *Webhook) start(ctx context.Context, opts WebhookOptions) error {
 	return err
 }
 
-func (w *Webhook) startOnce(ctx context.Context, opts WebhookOptions, kubeconfig string) error {
+func (w *Webhook) startOnce(ctx context.Context, opts WebhookOptions) error {
 	ports, err := freePorts(ctx, 3)
 	if err != nil {
 		return err
 	}
 	serving, health, metrics := ports[0], "127.0.0.1:"+ports[1], "127.0.0.1:"+ports[2]
 	args := []string{
-		"webhook", "--kubeconfig", kubeconfig,
+		"webhook", "--kubeconfig", opts.Kubeconfig,
 		"--bind-address", "127.0.0.1", "--port", serving, "--cert-dir", w.dir,
 		"--health-probe-bind-address", health, "--metrics-bind-address", metrics,
 		"--leader-elect=false", "--zap-log-level", "info",
