@@ -70,7 +70,7 @@ func SetupWithManager(mgr manager.Manager, opts Options) error {
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(ofPod), builder.WithPredicates(onUpdate(podChanged))).
 		// A companion that was changed or deleted by hand is brought back.
 		Watches(&cmapi.Certificate{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(onUpdate(certificateChanged))).
-		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(find.ofService), builder.WithPredicates(onUpdate(serviceChanged))).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(find.ofService), builder.WithPredicates(notAtTheStart(onUpdate(serviceChanged)))).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(find.ofNamespace), builder.WithPredicates(onlyUpdate(namespaceChanged))).
 		WatchesRawSource(source.Channel(leftBehind, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(configurationChanges(opts.Subscribe), handler.EnqueueRequestsFromMapFunc(find.all))).
@@ -118,6 +118,13 @@ func onUpdate[T client.Object](changed func(before, after T) bool) predicate.Fun
 		after, alsoOK := e.ObjectNew.(T)
 		return !ok || !alsoOK || changed(before, after)
 	}}
+}
+
+// notAtTheStart keeps back what is there when the watch begins. Every pod is looked at then
+// anyway, and each Service would have all pods of its namespace searched.
+func notAtTheStart(funcs predicate.Funcs) predicate.Funcs {
+	funcs.CreateFunc = func(e event.CreateEvent) bool { return !e.IsInInitialList }
+	return funcs
 }
 
 // onlyUpdate lets nothing else through.
@@ -187,7 +194,7 @@ func (f finder) all(ctx context.Context, _ client.Object) []reconcile.Request {
 // find returns the companions of the matching pods, each once.
 func (f finder) find(ctx context.Context, namespace string, match func(*corev1.Pod) bool) []reconcile.Request {
 	var pods corev1.PodList
-	if err := f.pods.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
+	if err := f.pods.List(ctx, &pods, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
 		log.FromContext(ctx).Error(err, "list pods", "namespace", namespace)
 		return nil
 	}

@@ -172,3 +172,12 @@ func TestSetupWithManager(t *testing.T) {
 	require.ErrorContains(t, SetupWithManager(mgr, opts), "index pods: ")
 	require.ErrorContains(t, SetupWithManager(offlineManager(t), opts), "companion controller: controller with name companion already exists")
 }
+
+func TestNotAtTheStart(t *testing.T) {
+	funcs := notAtTheStart(onUpdate(serviceChanged))
+	svc := &corev1.Service{}
+	assert.False(t, funcs.Create(event.CreateEvent{Object: svc, IsInInitialList: true}))
+	assert.True(t, funcs.Create(event.CreateEvent{Object: svc}))
+	assert.True(t, funcs.Delete(event.DeleteEvent{Object: svc}))
+	assert.False(t, funcs.Update(event.UpdateEvent{ObjectOld: svc, ObjectNew: svc}))
+}

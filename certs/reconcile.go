@@ -77,7 +77,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 func (r *reconciler) reconcile(ctx context.Context, key client.ObjectKey) (step, error) {
 	l := &look{key: key, entry: r.journal.of(key)}
 	var list corev1.PodList
-	if err := r.cached.List(ctx, &list, client.InNamespace(key.Namespace), client.MatchingFields{indexCompanion: key.Name}); err != nil {
+	if err := r.cached.List(ctx, &list, client.InNamespace(key.Namespace), client.MatchingFields{indexCompanion: key.Name}, client.UnsafeDisableDeepCopy); err != nil {
 		return step{}, fmt.Errorf("list pods: %w", err)
 	}
 	l.pods, l.alive = list.Items, newestFirst(list.Items)

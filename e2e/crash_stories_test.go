@@ -73,11 +73,8 @@ func stories() map[string]*story {
 			writes: []string{deleteCompanion, deleteSecret},
 		},
 		"delete, with the workload": {
-			begin: func(g *stage) { g.establish("web.yaml") },
-			act: func(g *stage) {
-				web := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: g.namespace, Name: "web"}}
-				require.NoError(g, shared.Client.Delete(g.Context(), web, client.PropagationPolicy(metav1.DeletePropagationBackground)))
-			},
+			begin:  func(g *stage) { g.establish("web.yaml") },
+			act:    func(g *stage) { require.NoError(g, g.deleteWorkload(g.Context())) },
 			settle: (*stage).removed,
 			check:  (*stage).hasNoCompanion,
 			writes: []string{deleteSecret},
@@ -135,9 +132,13 @@ func (g *stage) hasOneCompanion() {
 	g.get(list.Items[0].Spec.SecretName, &corev1.Secret{})
 }
 
-// renew does what `cmctl renew` does.
+// renew does what `cmctl renew` does, in another second than the one of the first
+// certificate: that is how finely certificates are dated.
 func (g *stage) renew() {
 	g.Helper()
+	var cert cmapi.Certificate
+	g.get(companion, &cert)
+	g.secondAfter(cert.Status.NotBefore.Time)
 	g.until("the renewal to be asked for", func(ctx context.Context) error {
 		var cert cmapi.Certificate
 		if err := shared.Client.Get(ctx, client.ObjectKey{Namespace: g.namespace, Name: companion}, &cert); err != nil {
@@ -213,12 +214,7 @@ func (g *stage) roll(annotations string) {
 	g.Helper()
 	old, err := shared.WaitForPods(g.patiently(), g.namespace, map[string]string{"app": "web"}, 1)
 	require.NoError(g, err)
-	g.until("the next second", func(context.Context) error {
-		if !time.Now().After(old[0].CreationTimestamp.Add(time.Second)) {
-			return errors.New("not yet")
-		}
-		return nil
-	})
+	g.secondAfter(old[0].CreationTimestamp.Time)
 	web := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: g.namespace, Name: "web"}}
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":%s}}}}`, annotations)
 	require.NoError(g, shared.Client.Patch(g.Context(), web, client.RawPatch("application/merge-patch+json", patch)))
@@ -231,6 +227,17 @@ func (g *stage) roll(annotations string) {
 			return nil
 		}
 		return errors.Join(errors.New("there is more than the new pod"), makeAllReady(ctx, pods.Items))
+	})
+}
+
+// secondAfter waits until the second of the time is over.
+func (g *stage) secondAfter(last time.Time) {
+	g.Helper()
+	g.until("the next second", func(context.Context) error {
+		if !time.Now().After(last.Add(time.Second)) {
+			return errors.New("not yet")
+		}
+		return nil
 	})
 }
 

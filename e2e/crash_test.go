@@ -13,7 +13,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/e2e/cluster"
@@ -151,7 +153,14 @@ func newStage(t *testing.T) *stage {
 	var kubeconfig string
 	g.tap, kubeconfig = startTap(t)
 	g.first = runWebhook(t, shared, cluster.WebhookOptions{Name: "crash", Config: crashFolder + "/injector.yaml", Kubeconfig: kubeconfig})
+	// Its rollouts, which do not end, are not to count in other tests.
+	t.Cleanup(func() { require.NoError(t, client.IgnoreNotFound(g.deleteWorkload(context.Background()))) })
 	return g
+}
+
+func (g *stage) deleteWorkload(ctx context.Context) error {
+	web := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: g.namespace, Name: "web"}}
+	return shared.Client.Delete(ctx, web, client.PropagationPolicy(metav1.DeletePropagationBackground))
 }
 
 // startTap starts a tap for the time of the test, and returns it with the kubeconfig of an
