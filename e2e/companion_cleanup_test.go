@@ -183,6 +183,9 @@ func TestCompanionSecretStaysWhileItIsMounted(t *testing.T) {
 	c.apply("secret.yaml")
 	before := c.issued()
 	c.finishRollouts()
+	pods, err := c.WaitForPods(t.Context(), c.namespace, map[string]string{"app": "web"}, 1)
+	require.NoError(t, err)
+	c.awaitNextSecond(&pods[0])
 	c.annotate(`{"mtls.example.io/delivery":"csi","mtls.example.io/companion":"false"}`)
 	c.outcome("secret-in-use", 0) // the new pod is not Ready, so the old one stays
 	var secret corev1.Secret

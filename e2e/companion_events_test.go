@@ -74,6 +74,9 @@ func (c *companions) renew(name string) {
 	c.Helper()
 	cert, err := c.WaitForCertificate(c.Context(), c.namespace, name)
 	require.NoError(c, err)
+	// cert-manager says Ready and counts the revision one after the other.
+	c.until("a revision", name, func(cert *cmapi.Certificate) bool { return cert.Status.Revision != nil && !isIssuing(cert) })
+	c.read(name, cert)
 	before := *cert.Status.Revision
 	require.NoError(c, c.WaitFor(c.Context(), "the request to renew", func(ctx context.Context) error {
 		c.read(name, cert)
@@ -81,6 +84,10 @@ func (c *companions) renew(name string) {
 		return c.Client.Status().Update(ctx, cert)
 	}))
 	c.until("another revision", name, func(cert *cmapi.Certificate) bool { return *cert.Status.Revision > before })
+}
+
+func isIssuing(cert *cmapi.Certificate) bool {
+	return apiutil.CertificateHasCondition(cert, cmapi.CertificateCondition{Type: cmapi.CertificateConditionIssuing, Status: cmmeta.ConditionTrue})
 }
 
 // hash returns what a workload's pod template says of the certificate.

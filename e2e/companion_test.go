@@ -250,12 +250,7 @@ func TestCompanionFollowsTheNewestPod(t *testing.T) {
 	// Creation times have whole seconds; the rollout must not fall into the pod's own.
 	first, err := c.WaitForPods(t.Context(), c.namespace, map[string]string{"app": "web"}, 1)
 	require.NoError(t, err)
-	require.NoError(t, c.WaitFor(t.Context(), "the next second", func(context.Context) error {
-		if !time.Now().After(first[0].CreationTimestamp.Add(time.Second)) {
-			return errors.New("not yet")
-		}
-		return nil
-	}))
+	c.awaitNextSecond(&first[0])
 	c.makeReady(&first[0])
 	roll("both")
 	decided("both")
@@ -274,6 +269,17 @@ func TestCompanionFollowsTheNewestPod(t *testing.T) {
 	decided("server")
 	_, err = c.WaitForCertificate(t.Context(), c.namespace, "web-mtls")
 	require.NoError(t, err)
+}
+
+// awaitNextSecond lets the second of a pod's creation go by, so that the next pod is newer.
+func (c *companions) awaitNextSecond(pod *corev1.Pod) {
+	c.Helper()
+	require.NoError(c, c.WaitFor(c.Context(), "the next second", func(context.Context) error {
+		if !time.Now().After(pod.CreationTimestamp.Add(time.Second)) {
+			return errors.New("not yet")
+		}
+		return nil
+	}))
 }
 
 // makeReady does to a pod's status what a kubelet would.
