@@ -37,7 +37,7 @@ type Options struct {
 	Subscribe func(func(*intent.Defaults))
 	// Registerer gets the metrics; none when nil.
 	Registerer prometheus.Registerer
-	// Workers is how many companions are looked at at once; 2 when zero.
+	// Workers is how many companions are looked at at once; 10 when zero: they wait for the API server most of the time.
 	Workers int
 }
 
@@ -46,7 +46,7 @@ type Options struct {
 // the leader only.
 func SetupWithManager(mgr manager.Manager, opts Options) error {
 	if opts.Workers == 0 {
-		opts.Workers = 2
+		opts.Workers = 10
 	}
 	m, err := newMetrics(opts.Registerer)
 	if err != nil {
