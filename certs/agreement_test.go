@@ -21,12 +21,12 @@ func TestRememberedAgreement(t *testing.T) {
 	in, owner := resolved(t, deployed("web-5d9-a", "5d9", server)), controlledBy("apps/v1", "Deployment", "web")
 	l := &look{key: webMTLS.NamespacedName, entry: &entry{}, cert: s.companion(t)}
 	in.Identity.DNSNames = webNames
-	current, err := s.agrees(l, in, owner)
+	current, err := s.agrees(l, ownedBy(owner, Desired(in)))
 	require.NoError(t, err)
 	require.True(t, current)
 
 	l.cert.ManagedFields[0].FieldsV1 = metav1.NewFieldsV1(`{"x:y":{}}`)
-	current, err = s.agrees(l, in, owner)
+	current, err = s.agrees(l, ownedBy(owner, Desired(in)))
 	require.NoError(t, err)
 	assert.True(t, current)
 	for name, change := range map[string]func(l *look){
@@ -39,7 +39,7 @@ func TestRememberedAgreement(t *testing.T) {
 			again := &look{key: l.key, entry: new(*l.entry), cert: l.cert.DeepCopy()}
 			roleBefore, ownerBefore := in.Role, owner
 			change(again)
-			_, err := s.agrees(again, in, owner)
+			_, err := s.agrees(again, ownedBy(owner, Desired(in)))
 			require.ErrorContains(t, err, "managed fields of Certificate web-mtls: ")
 			in.Role, owner = roleBefore, ownerBefore
 		})

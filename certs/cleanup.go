@@ -7,6 +7,7 @@ package certs
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -36,7 +37,7 @@ func (r *reconciler) withoutPods(ctx context.Context, l *look) (step, error) {
 		r.journal.forget(l.key)
 		return step{outcome: noPod}, nil
 	}
-	if wants, err := r.workloadWants(ctx, l.cert); err != nil || wants {
+	if wants, err := r.workloadWants(ctx, l); err != nil || wants {
 		return step{noPod, podlessRecheck}, err
 	}
 	return r.remove(ctx, l)
@@ -44,11 +45,8 @@ func (r *reconciler) withoutPods(ctx context.Context, l *look) (step, error) {
 
 // isCompanion reports whether the controller made the Certificate.
 func isCompanion(cert *cmapi.Certificate) bool {
-	applied := false
-	for i := range cert.ManagedFields {
-		applied = applied || cert.ManagedFields[i].Manager == FieldManager
-	}
-	return applied && cert.Labels[LabelManagedBy] == ManagedBy && cert.Labels[LabelCertType] == CertTypeMTLS
+	applied := func(e metav1.ManagedFieldsEntry) bool { return e.Manager == FieldManager }
+	return slices.ContainsFunc(cert.ManagedFields, applied) && cert.Labels[LabelManagedBy] == ManagedBy && cert.Labels[LabelCertType] == CertTypeMTLS
 }
 
 // remove deletes what there is of the companion, but not while a pod mounts its Secret.

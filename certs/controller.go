@@ -37,7 +37,8 @@ type Options struct {
 	Subscribe func(func(*intent.Defaults))
 	// Registerer gets the metrics; none when nil.
 	Registerer prometheus.Registerer
-	// Workers is how many companions are looked at at once; 10 when zero: they wait for the API server most of the time.
+	// Workers is how many companions are looked at at once; 10 when zero, for they wait
+	// for the API server most of the time.
 	Workers int
 }
 
@@ -177,7 +178,7 @@ func (f finder) ofService(ctx context.Context, obj client.Object) []reconcile.Re
 	}
 	svc := intent.ServiceOf(object)
 	return f.find(ctx, object.Namespace, func(pod *corev1.Pod) bool {
-		return svc.Selects(pod.Labels) || intent.WorkloadOf(intent.PodOf(pod)).Name == svc.Name
+		return svc.Selects(pod.Labels) || intent.WorkloadOfPod(pod).Name == svc.Name
 	})
 }
 

@@ -4,6 +4,7 @@ package certs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -34,11 +35,15 @@ func (r *reconciler) tell(l *look, kind, reason, action, note string) {
 }
 
 func (r *reconciler) tellOf(l *look, related runtime.Object, kind, reason, action, note string) {
-	workload := &metav1.PartialObjectMetadata{
-		TypeMeta:   metav1.TypeMeta{APIVersion: l.owner.APIVersion, Kind: l.owner.Kind},
-		ObjectMeta: metav1.ObjectMeta{Namespace: l.key.Namespace, Name: l.owner.Name, UID: l.owner.UID},
+	r.record(l.key.Namespace, l.owner, related, kind, reason, action, note)
+}
+
+func (r *reconciler) record(namespace string, about metav1.OwnerReference, related runtime.Object, kind, reason, action, note string) {
+	object := &metav1.PartialObjectMetadata{
+		TypeMeta:   metav1.TypeMeta{APIVersion: about.APIVersion, Kind: about.Kind},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: about.Name, UID: about.UID},
 	}
-	r.events.Eventf(workload, related, kind, reason, action, "%s", fit(note))
+	r.events.Eventf(object, related, kind, reason, action, "%s", fit(note))
 }
 
 // announce tells of a Certificate that was issued, or issued anew, since the last look. At
@@ -72,7 +77,7 @@ func (r *reconciler) findStale(l *look) map[types.UID][]string {
 	stale := map[types.UID][]string{}
 	for _, pod := range l.alive {
 		have, own := ownNames(pod)
-		if !own || containsAll(have, l.in.Identity.PodDNSNames()) {
+		if !own || len(without(l.in.Identity.PodDNSNames(), have)) == 0 {
 			continue
 		}
 		// Not all pods of a workload are alike during a rollout.
@@ -92,32 +97,23 @@ func ownNames(pod *corev1.Pod) (names []string, own bool) {
 	for i := range pod.Spec.Volumes {
 		if csi := pod.Spec.Volumes[i].CSI; csi != nil {
 			own = true
-			names = append(names, strings.Split(csi.VolumeAttributes[csiDNSNames], ",")...)
+			for name := range strings.SplitSeq(csi.VolumeAttributes[csiDNSNames], ",") {
+				names = append(names, strings.TrimSpace(name))
+			}
 		}
 	}
 	return names, own
 }
 
-func containsAll(have, want []string) bool { return len(without(want, have)) == 0 }
-
 // without returns the names of a that b lacks.
 func without(a, b []string) []string {
 	var rest []string
 	for _, name := range a {
-		if !contains(b, name) {
+		if !slices.Contains(b, name) {
 			rest = append(rest, name)
 		}
 	}
 	return rest
-}
-
-func contains(list []string, name string) bool {
-	for _, s := range list {
-		if strings.TrimSpace(s) == name {
-			return true
-		}
-	}
-	return false
 }
 
 // announceStale tells of these pods: each of them, and their workload.
@@ -136,7 +132,7 @@ func (r *reconciler) announceStale(l *look) {
 		return
 	}
 	remedy := "; restart them"
-	if l.in.Reload == intent.ReloadRestart && isRestartable(&l.owner) {
+	if l.in.Reload == intent.ReloadRestart && l.workload().Restartable() {
 		remedy = "; they are restarted"
 	}
 	r.tellOf(l, newest, corev1.EventTypeWarning, reasonIdentityStale, "Resolve", fmt.Sprintf(
@@ -147,16 +143,9 @@ func (r *reconciler) announceStale(l *look) {
 	}
 	for _, pod := range l.alive {
 		if lacking := l.stale[pod.UID]; lacking != nil {
-			r.events.Eventf(podReference(pod), nil, corev1.EventTypeWarning, reasonIdentityStale, "Resolve", "%s",
-				fit("The pod's certificate lacks names that its Services give it now: "+shortList(lacking)))
+			r.record(pod.Namespace, selfReference(pod), nil, corev1.EventTypeWarning, reasonIdentityStale, "Resolve",
+				"The pod's certificate lacks names that its Services give it now: "+shortList(lacking))
 		}
-	}
-}
-
-func podReference(pod *corev1.Pod) *metav1.PartialObjectMetadata {
-	return &metav1.PartialObjectMetadata{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
 	}
 }
 

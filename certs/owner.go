@@ -34,17 +34,22 @@ func (c chain) owner() metav1.OwnerReference { return c[len(c)-1] }
 func verifiedChain(ctx context.Context, reader client.Reader, pod *corev1.Pod) (chain, error) {
 	direct := metav1.GetControllerOfNoCopy(pod)
 	if direct == nil {
-		return chain{{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}}, nil
+		return chain{selfReference(pod)}, nil
 	}
 	object, err := getOwner(ctx, reader, pod.Namespace, direct)
 	if err != nil {
 		return nil, err
 	}
-	workload := intent.WorkloadOf(intent.PodOf(pod))
+	workload := intent.WorkloadOfPod(pod)
 	if object == nil || isKind(direct, workload.APIVersion, workload.Kind) {
 		return chain{*direct}, nil
 	}
 	return climb(*direct, metav1.GetControllerOfNoCopy(object), workload)
+}
+
+// selfReference refers to the pod, as to the owner that a bare one is of its companion.
+func selfReference(pod *corev1.Pod) metav1.OwnerReference {
+	return metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}
 }
 
 // decidingPod returns the newest of the living pods whose owners are real, and the
@@ -57,7 +62,7 @@ func (r *reconciler) decidingPod(ctx context.Context, l *look) (*corev1.Pod, cha
 	for _, pod := range l.alive {
 		owners, err := verifiedChain(ctx, r.live, pod)
 		switch {
-		case err == nil && (l.cert == nil || isOurs(l.cert, owners, intent.WorkloadOf(intent.PodOf(pod)).Name)):
+		case err == nil && (l.cert == nil || isOurs(l.cert, owners, intent.WorkloadOfPod(pod).Name)):
 			return pod, owners, nil
 		case err == nil && other == nil:
 			other, otherOwners = pod, owners

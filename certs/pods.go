@@ -120,9 +120,21 @@ func isOfSecret(v *corev1.Volume, secret string) bool {
 
 // mounts reports whether one of the pods, living or on its way out, mounts the Secret.
 func mounts(pods []corev1.Pod, secret string) bool {
-	return slices.ContainsFunc(pods, func(pod corev1.Pod) bool {
-		return !hasEnded(&pod) && slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return isOfSecret(&v, secret) })
-	})
+	for i := range pods {
+		if !hasEnded(&pods[i]) && mountsSecret(&pods[i], secret) {
+			return true
+		}
+	}
+	return false
+}
+
+func mountsSecret(pod *corev1.Pod, secret string) bool {
+	for i := range pod.Spec.Volumes {
+		if isOfSecret(&pod.Spec.Volumes[i], secret) {
+			return true
+		}
+	}
+	return false
 }
 
 // slimCertificate keeps specification, metadata and status, and of the managed fields our
@@ -140,7 +152,7 @@ func slimCertificate(obj any) (any, error) {
 
 // companionOf names the companion of a pod's workload.
 func companionOf(pod *corev1.Pod) string {
-	return intent.CompanionName(intent.WorkloadOf(intent.PodOf(pod)))
+	return intent.CompanionName(intent.WorkloadOfPod(pod))
 }
 
 // indexPod is the index by [indexCompanion].

@@ -91,10 +91,9 @@ func (r *reconciler) reconcile(ctx context.Context, key client.ObjectKey) (step,
 	if atRest, err := r.isAtRest(ctx, l); err != nil {
 		return step{}, err
 	} else if !atRest {
-		if done, err := r.bring(ctx, l); err != nil || l.cert == nil {
+		// After a write, its own event brings us back.
+		if done, err := r.bring(ctx, l); err != nil || l.cert == nil || done.outcome != unchanged {
 			return done, err
-		} else if done.outcome != unchanged {
-			return done, nil // the write's own event brings us back
 		}
 	}
 	again, err := r.follow(ctx, l)
@@ -114,7 +113,7 @@ func (r *reconciler) isAtRest(ctx context.Context, l *look) (bool, error) {
 		return false, err
 	}
 	owner := *metav1.GetControllerOfNoCopy(l.cert)
-	current, err := r.agrees(l, in, owner)
+	current, err := r.agrees(l, ownedBy(owner, Desired(in)))
 	if current {
 		l.in, l.owner = in, owner
 	}
@@ -133,7 +132,7 @@ func claims(cert *cmapi.Certificate, pod *corev1.Pod) bool {
 	case direct.UID == owner.UID:
 		return true
 	}
-	w := intent.WorkloadOf(intent.PodOf(pod))
+	w := intent.WorkloadOfPod(pod)
 	return w.UID == "" && isKind(owner, w.APIVersion, w.Kind) && owner.Name == w.Name
 }
 
@@ -147,7 +146,7 @@ func (r *reconciler) bring(ctx context.Context, l *look) (step, error) {
 	switch {
 	case err != nil:
 		return step{}, err
-	case result == notWanted && l.cert != nil && isCompanion(l.cert) && !isOurs(l.cert, owners, intent.WorkloadOf(intent.PodOf(pod)).Name):
+	case result == notWanted && l.cert != nil && isCompanion(l.cert) && !isOurs(l.cert, owners, intent.WorkloadOfPod(pod).Name):
 		return step{outcome: notWanted}, nil // a namesake does not speak for its owner
 	case result == notWanted:
 		l.owner = owners.owner()
@@ -161,12 +160,11 @@ func (r *reconciler) bring(ctx context.Context, l *look) (step, error) {
 		r.taken(l, "Certificate")
 		return step{nameTaken, nameTakenRetry}, nil
 	}
-	desired := Desired(in)
-	desired.OwnerReferences = []metav1.OwnerReference{ownerReference(l.owner)}
+	desired := ownedBy(l.owner, Desired(in))
 	if l.cert == nil {
 		return r.create(ctx, l, desired)
 	}
-	if current, err := r.agrees(l, in, l.owner); err != nil || current {
+	if current, err := r.agrees(l, desired); err != nil || current {
 		return step{outcome: unchanged}, err
 	}
 	return r.update(ctx, l, desired)
@@ -237,11 +235,15 @@ func (r *reconciler) create(ctx context.Context, l *look, desired *cmapi.Certifi
 	return step{outcome: created}, nil
 }
 
-// agrees reports whether the live Certificate is what the intent and the owner ask for.
-// Comparing costs a thousand times what remembering costs.
-func (r *reconciler) agrees(l *look, in *intent.Intent, owner metav1.OwnerReference) (bool, error) {
-	desired := Desired(in)
+// ownedBy gives the companion its owner.
+func ownedBy(owner metav1.OwnerReference, desired *cmapi.Certificate) *cmapi.Certificate {
 	desired.OwnerReferences = []metav1.OwnerReference{ownerReference(owner)}
+	return desired
+}
+
+// agrees reports whether the live Certificate is what is desired. Comparing costs a
+// thousand times what remembering costs.
+func (r *reconciler) agrees(l *look, desired *cmapi.Certificate) (bool, error) {
 	digest, err := digestOf(desired)
 	if err != nil {
 		return false, err

@@ -14,7 +14,6 @@ import (
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -85,7 +84,7 @@ func (l *look) isOutdated(pod *corev1.Pod, hash string) bool {
 	switch {
 	case revision(l.cert) <= 1:
 		tolerance = window(l.cert) / 2
-	case mounts([]corev1.Pod{*pod}, l.key.Name):
+	case mountsSecret(pod, l.key.Name):
 		tolerance = -secretLag(l.cert)
 	}
 	return !pod.CreationTimestamp.Add(tolerance).After(l.cert.Status.NotBefore.Time) || l.stale[pod.UID] != nil
@@ -101,10 +100,10 @@ func secretLag(cert *cmapi.Certificate) time.Duration {
 // canRestart reports whether the workload's pods come anew when its template changes. Jobs
 // end by themselves; the others are told that somebody has to restart them.
 func (r *reconciler) canRestart(l *look, hash string) bool {
-	switch {
-	case isRestartable(&l.owner):
+	switch owner := l.workload(); {
+	case owner.Restartable():
 		return true
-	case group(l.owner.APIVersion) == "batch" && (l.owner.Kind == "Job" || l.owner.Kind == "CronJob"):
+	case owner.Ends():
 		return false
 	}
 	if tellOnce(&l.entry.toldNeed, hash) {
@@ -114,8 +113,9 @@ func (r *reconciler) canRestart(l *look, hash string) bool {
 	return false
 }
 
-func isRestartable(owner *metav1.OwnerReference) bool {
-	return group(owner.APIVersion) == "apps" && slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet"}, owner.Kind)
+// workload is the owner as it was verified. The intent's workload is what the pod's name tells.
+func (l *look) workload() intent.Workload {
+	return intent.Workload{APIVersion: l.owner.APIVersion, Kind: l.owner.Kind, Name: l.owner.Name, UID: string(l.owner.UID)}
 }
 
 // isUnderWay reports whether the restart was asked for already, by this process or by one
@@ -176,11 +176,10 @@ func (r *reconciler) restartNow(ctx context.Context, l *look, hash string) error
 		r.slots.release(l.key)
 		return nil
 	}
-	l.entry.requested = hash
 	if err := r.cached.Apply(ctx, restartConfiguration(l, hash), client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
-		l.entry.requested = ""
 		return fmt.Errorf("restart %s %s: %w", l.owner.Kind, l.owner.Name, err)
 	}
+	l.entry.requested = hash
 	r.metrics.restarts.WithLabelValues(string(updated)).Inc()
 	r.tell(l, corev1.EventTypeNormal, reasonRestarted, "Restart",
 		fmt.Sprintf("Restarting the pods for revision %d of Certificate %s", revision(l.cert), l.cert.Name))

@@ -7,14 +7,12 @@ import (
 	"context"
 	"fmt"
 
-	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -37,12 +35,12 @@ func getWorkload(ctx context.Context, reader client.Reader, namespace string, re
 
 // workloadWants reports whether the workload that owns the companion still wants one. What
 // cannot be known counts as yes.
-func (r *reconciler) workloadWants(ctx context.Context, cert *cmapi.Certificate) (bool, error) {
-	ref := metav1.GetControllerOfNoCopy(cert)
+func (r *reconciler) workloadWants(ctx context.Context, l *look) (bool, error) {
+	ref := metav1.GetControllerOfNoCopy(l.cert)
 	if ref == nil {
 		return false, nil // orphaned, and nobody left that uses it
 	}
-	workload, err := getWorkload(ctx, r.live, cert.Namespace, ref)
+	workload, err := getWorkload(ctx, r.live, l.key.Namespace, ref)
 	switch {
 	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
 		return false, nil
@@ -57,11 +55,11 @@ func (r *reconciler) workloadWants(ctx context.Context, cert *cmapi.Certificate)
 	if err != nil || !ok {
 		return true, err
 	}
-	_, result, err := r.resolveFor(ctx, &look{}, template)
+	_, result, err := r.resolveFor(ctx, l, template)
 	if err != nil || result == notWanted {
 		return false, err
 	}
-	optedOut, err := r.runsWithoutUs(ctx, cert.Namespace, workload)
+	optedOut, err := r.runsWithoutUs(ctx, l.key.Namespace, workload)
 	return !optedOut, err
 }
 
@@ -116,7 +114,7 @@ func (r *reconciler) runsWithoutUs(ctx context.Context, namespace string, worklo
 		return false, nil //nolint:nilerr // a ReplicationController's selector is a plain map
 	}
 	selector, err := metav1.LabelSelectorAsSelector(&written)
-	if err != nil || selector.Empty() || selector == labels.Nothing() {
+	if err != nil || selector.Empty() {
 		return false, err
 	}
 	pods := &metav1.PartialObjectMetadataList{}

@@ -13,15 +13,7 @@ import (
 // pod, so neither may be changed while the other is in use.
 func PodOf(pod *corev1.Pod) *Pod {
 	return &Pod{
-		Metadata: PodMetadata{
-			Name:            pod.Name,
-			GenerateName:    pod.GenerateName,
-			Namespace:       pod.Namespace,
-			UID:             string(pod.UID),
-			Labels:          pod.Labels,
-			Annotations:     pod.Annotations,
-			OwnerReferences: convert(pod.OwnerReferences, ownerReferenceOf),
-		},
+		Metadata: podMetadataOf(&pod.ObjectMeta),
 		Spec: PodSpec{
 			ServiceAccountName:            pod.Spec.ServiceAccountName,
 			NodeSelector:                  pod.Spec.NodeSelector,
@@ -33,6 +25,23 @@ func PodOf(pod *corev1.Pod) *Pod {
 			Containers:                    convert(pod.Spec.Containers, containerOf),
 		},
 	}
+}
+
+func podMetadataOf(meta *metav1.ObjectMeta) PodMetadata {
+	return PodMetadata{
+		Name:            meta.Name,
+		GenerateName:    meta.GenerateName,
+		Namespace:       meta.Namespace,
+		UID:             string(meta.UID),
+		Labels:          meta.Labels,
+		Annotations:     meta.Annotations,
+		OwnerReferences: convert(meta.OwnerReferences, ownerReferenceOf),
+	}
+}
+
+// WorkloadOfPod is [WorkloadOf] of a typed Pod, of which it reads the metadata only.
+func WorkloadOfPod(pod *corev1.Pod) Workload {
+	return WorkloadOf(&Pod{Metadata: podMetadataOf(&pod.ObjectMeta)})
 }
 
 // convert keeps nil nil, so that a converted pod equals a decoded one.

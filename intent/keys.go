@@ -15,7 +15,7 @@ const Prefix = "mtls.example.io/"
 type Scope uint8
 
 // ScopePod is for pods only; ScopeAny is for pods and namespaces; ScopeStatus is written
-// by the injector, on pods or their templates, and never read.
+// by the injector, on pods or their templates, and never resolved.
 const (
 	ScopePod Scope = iota
 	ScopeAny
@@ -240,7 +240,7 @@ var table = [...]Key{
 	{
 		Name: "certificate-hash", Type: "text", Scope: ScopeStatus,
 		Default: "written by the injector",
-		Help:    "On the pod template of a workload with `reload: restart`: stands for the certificate that it was last restarted for. Nothing is decided by it.",
+		Help:    "On the pod template of a workload with `reload: restart`: stands for the certificate that it was last restarted for. It gives no name to anybody.",
 	},
 }
 

@@ -38,7 +38,7 @@ func (r *resolution) checkRestart(workload Workload) {
 	}
 	switch {
 	case workload.Restartable():
-	case !workload.ends():
+	case !workload.Ends():
 		r.warn(Prefix + keyReload + ": restart does not restart " + quote(workload.String()) +
 			", which is no Deployment, StatefulSet or DaemonSet: it gets an Event RestartNeeded instead")
 	default:
@@ -60,8 +60,8 @@ func (w Workload) Restartable() bool {
 	return false
 }
 
-// ends reports whether the workload's pods are to end by themselves.
-func (w Workload) ends() bool {
+// Ends reports whether the workload's pods are to end by themselves.
+func (w Workload) Ends() bool {
 	switch kind := w.groupKind(); kind.Kind {
 	case "Job", "CronJob":
 		return kind.Group == batchv1.GroupName
