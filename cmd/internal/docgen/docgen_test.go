@@ -70,11 +70,11 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{
-		"kubectl mtls", "kubectl mtls inject", "kubectl mtls version",
+		"kubectl mtls", "kubectl mtls inject", "kubectl mtls policy", "kubectl mtls version",
 		"mtls-injector", "mtls-injector version", "mtls-injector webhook",
 	}, headings)
 	links := regexp.MustCompile(`\]\((.*?)\)`).FindAllStringSubmatch(page, -1)
-	assert.Len(t, links, 8)
+	assert.Len(t, links, 10)
 	for _, link := range links {
 		assert.True(t, anchors[strings.TrimPrefix(link[1], "#")], "%s leads nowhere", link[1])
 	}

@@ -37,6 +37,13 @@ func TestHelpSpeaksOfThePlugin(t *testing.T) {
 	assert.Contains(t, stdout, "kubectl mtls inject -f deployment.yaml | kubectl apply -f -")
 }
 
+func TestPolicy(t *testing.T) {
+	stdout, stderr, err := run("policy", "-q")
+	require.NoError(t, err)
+	assert.Contains(t, stdout, "kind: CertificateRequestPolicy\n")
+	assert.Empty(t, stderr)
+}
+
 func TestUnknownCommand(t *testing.T) {
 	stdout, stderr, err := run("injcet")
 	require.EqualError(t, err, "unknown command \"injcet\" for \"kubectl mtls\"\n\nDid you mean this?\n\tinject\n")
