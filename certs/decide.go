@@ -30,7 +30,9 @@ func (r *reconciler) resolveFor(ctx context.Context, l *look, pod *corev1.Pod) (
 		}
 		l.surroundings = around
 	}
-	return r.decide(ctx, &l.surroundings, pod)
+	decided, result := r.decide(ctx, &l.surroundings, pod)
+	l.namedByWorkload = decided.NamedByWorkload
+	return decided.Intent, result, nil
 }
 
 // around reads a pod's surroundings; namespace is nil when it is gone.
@@ -54,9 +56,9 @@ func (r *reconciler) around(ctx context.Context, namespace string) (surroundings
 
 // decide does so within these surroundings. A namespace that is not opted in gets no
 // companion: admission never saw its pods, so their label is their own word.
-func (r *reconciler) decide(ctx context.Context, around *surroundings, pod *corev1.Pod) (*intent.Intent, outcome, error) {
+func (r *reconciler) decide(ctx context.Context, around *surroundings, pod *corev1.Pod) (intent.Result, outcome) {
 	if !r.defaults().Namespaces.Matches(labels.Set(around.namespace.Labels)) {
-		return nil, notWanted, nil
+		return intent.Result{}, notWanted
 	}
 	decided := intent.Resolve(r.defaults(), around.namespace, intent.PodOf(pod), around.services)
 	switch {
@@ -64,9 +66,9 @@ func (r *reconciler) decide(ctx context.Context, around *surroundings, pod *core
 		// What was admitted is refused today: configuration or Services have changed.
 		// The companion stays as it is, for the pods still run with what they got.
 		log.FromContext(ctx).Info("companion left as it is", "pod", pod.Name, "reason", decided.Errors.ToAggregate().Error())
-		return nil, refused, nil
+		return intent.Result{}, refused
 	case decided.Intent == nil || !decided.Intent.Companion:
-		return nil, notWanted, nil
+		return intent.Result{}, notWanted
 	}
-	return decided.Intent, "", nil
+	return decided, ""
 }

@@ -64,6 +64,7 @@ func resolved(t *testing.T, pod *corev1.Pod, services ...intent.Service) *intent
 
 func defaultsWithGrants() *intent.Defaults {
 	d := intent.BuiltinDefaults()
+	d.AllowedNames = []intent.NameRule{{Namespaces: everything(), Organizations: []string{"Shop", "Example"}, OrganizationalUnits: []string{"Checkout"}}}
 	d.AllowedIssuers = []intent.IssuerRule{{Namespaces: everything(), Name: "*", Kind: "AWSPCAIssuer", Group: "awspca.cert-manager.io"}}
 	return d
 }

@@ -10,6 +10,8 @@ import (
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmapply "github.com/cert-manager/cert-manager/pkg/client/applyconfigurations"
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -145,8 +147,22 @@ func (s apiServer) List(ctx context.Context, list client.ObjectList, opts ...cli
 	return s.world.List(ctx, list, opts...)
 }
 
-// object returns an owner with UID "uid-of-<name>", controlled by the given ones.
+// object returns an owner with UID "uid-of-<name>", controlled by the given ones. It
+// selects the pods of [annotated].
 func object(obj client.Object, name string, owners ...metav1.OwnerReference) client.Object {
+	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
+	switch o := obj.(type) {
+	case *appsv1.ReplicaSet:
+		o.Spec.Selector = selector
+	case *appsv1.StatefulSet:
+		o.Spec.Selector = selector
+	case *appsv1.DaemonSet:
+		o.Spec.Selector = selector
+	case *batchv1.Job:
+		o.Spec.Selector = selector
+	case *corev1.ReplicationController:
+		o.Spec.Selector = selector.MatchLabels
+	}
 	obj.SetNamespace(namespace)
 	obj.SetName(name)
 	obj.SetUID(types.UID("uid-of-" + name))

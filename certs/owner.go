@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -39,6 +40,9 @@ func verifiedChain(ctx context.Context, reader client.Reader, pod *corev1.Pod) (
 	object, err := getOwner(ctx, reader, pod.Namespace, direct)
 	if err != nil {
 		return nil, err
+	}
+	if object != nil && !selects(direct, object, pod.Labels) {
+		return nil, fmt.Errorf("%w: %s %s does not select the pod", errUnverified, direct.Kind, direct.Name)
 	}
 	workload := intent.WorkloadOfPod(pod)
 	if object == nil || isKind(direct, workload.APIVersion, workload.Kind) {
@@ -91,11 +95,11 @@ func climb(direct metav1.OwnerReference, above *metav1.OwnerReference, workload 
 	return chain{direct, *above}, nil
 }
 
-// getOwner reads the metadata of an owner, which must be the very object that the
+// getOwner reads an owner, which must be the very object that the
 // reference means, and there to stay. It returns nil for an object that exists for all
 // that can be known: of a kind that is not ours to read.
-func getOwner(ctx context.Context, reader client.Reader, namespace string, ref *metav1.OwnerReference) (*metav1.PartialObjectMetadata, error) {
-	object := &metav1.PartialObjectMetadata{}
+func getOwner(ctx context.Context, reader client.Reader, namespace string, ref *metav1.OwnerReference) (*unstructured.Unstructured, error) {
+	object := &unstructured.Unstructured{}
 	object.SetGroupVersionKind(schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind))
 	err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, object)
 	switch {
@@ -105,9 +109,9 @@ func getOwner(ctx context.Context, reader client.Reader, namespace string, ref *
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("get %s %s: %w", ref.Kind, ref.Name, err)
-	case object.UID != ref.UID:
+	case object.GetUID() != ref.UID:
 		return nil, fmt.Errorf("%w: %s %s is another one than the pod's", errUnverified, ref.Kind, ref.Name)
-	case object.DeletionTimestamp != nil:
+	case object.GetDeletionTimestamp() != nil:
 		return nil, fmt.Errorf("%w: %s %s is being deleted", errUnverified, ref.Kind, ref.Name)
 	}
 	return object, nil

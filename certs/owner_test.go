@@ -36,6 +36,14 @@ func TestVerifiedChain(t *testing.T) {
 	remade.SetUID("another")
 	jobPod := annotated("tidy-29000000-x", nil, controlledBy("batch/v1", "Job", "tidy-29000000"))
 
+	unselective, indiscriminate := object(&appsv1.ReplicaSet{}, "web-5d9", deployment), object(&appsv1.ReplicaSet{}, "web-5d9", deployment)
+	unselective.(*appsv1.ReplicaSet).Spec.Selector = nil
+	indiscriminate.(*appsv1.ReplicaSet).Spec.Selector = &metav1.LabelSelector{}
+	without := func(label string, pod *corev1.Pod) *corev1.Pod {
+		delete(pod.Labels, label)
+		return pod
+	}
+
 	for name, test := range map[string]struct {
 		pod     *corev1.Pod
 		objects []client.Object
@@ -53,6 +61,11 @@ func TestVerifiedChain(t *testing.T) {
 		"invented replica set":         {pod: deployed("web-5d9-a", "5d9", nil), wantErr: "owner not verified: there is no ReplicaSet web-5d9"},
 		"replica set of the same name": {pod: deployed("web-5d9-a", "5d9", nil), objects: []client.Object{remade}, wantErr: "owner not verified: ReplicaSet web-5d9 is another one than the pod's"},
 		"replica set on its way out":   {pod: deployed("web-5d9-a", "5d9", nil), objects: []client.Object{deleted}, wantErr: "owner not verified: ReplicaSet web-5d9 is being deleted"},
+		"a real one of other pods":     {pod: without("app", deployed("web-5d9-a", "5d9", nil)), objects: []client.Object{object(&appsv1.ReplicaSet{}, "web-5d9", deployment)}, wantErr: "owner not verified: ReplicaSet web-5d9 does not select the pod"},
+		"one that selects nothing":     {pod: deployed("web-5d9-a", "5d9", nil), objects: []client.Object{unselective}, wantErr: "owner not verified: ReplicaSet web-5d9 does not select the pod"},
+		"one that selects everything":  {pod: deployed("web-5d9-a", "5d9", nil), objects: []client.Object{indiscriminate}, wantErr: "owner not verified: ReplicaSet web-5d9 does not select the pod"},
+		"a controller of version 1":    {pod: annotated("rc-x", nil, controlledBy("v1", "ReplicationController", "rc")), objects: []client.Object{object(&corev1.ReplicationController{}, "rc")}, want: []string{"ReplicationController/rc"}},
+		"another's of version 1":       {pod: without("app", annotated("rc-x", nil, controlledBy("v1", "ReplicationController", "rc"))), objects: []client.Object{object(&corev1.ReplicationController{}, "rc")}, wantErr: "owner not verified: ReplicationController rc does not select the pod"},
 		"rights are missing":           {pod: deployed("web-5d9-a", "5d9", nil), refuse: errForbidden, wantErr: `get ReplicaSet web-5d9: things "x" is forbidden: no`},
 		"stateful set":                 {pod: annotated("db-0", nil, controlledBy("apps/v1", "StatefulSet", "db")), objects: []client.Object{object(&appsv1.StatefulSet{}, "db", spark)}, want: []string{"StatefulSet/db"}},
 		"job":                          {pod: annotated("once-x", nil, controlledBy("batch/v1", "Job", "once")), objects: []client.Object{object(&batchv1.Job{}, "once", spark)}, want: []string{"Job/once"}},
@@ -93,7 +106,7 @@ func TestGetOwnerFindsCustomOwners(t *testing.T) {
 	ref := controlledBy("sparkoperator.k8s.io/v1beta2", "SparkApplication", "spark")
 	got, err := getOwner(t.Context(), w, namespace, &ref)
 	require.NoError(t, err)
-	assert.Equal(t, "spark", got.Name)
+	assert.Equal(t, "spark", got.GetName())
 	ref.UID = "forged"
 	_, err = getOwner(t.Context(), w, namespace, &ref)
 	require.EqualError(t, err, "owner not verified: SparkApplication spark is another one than the pod's")

@@ -51,6 +51,8 @@ type look struct {
 	owner metav1.OwnerReference
 	surroundings
 	in *intent.Intent
+	// namedByWorkload is that of the last decision.
+	namedByWorkload bool
 	// stale holds, by pod, the names that its certificate lacks.
 	stale map[types.UID][]string
 }
@@ -155,7 +157,19 @@ func (r *reconciler) bring(ctx context.Context, l *look) (step, error) {
 	case in == nil:
 		return step{outcome: result}, nil
 	}
-	l.in, l.owner = in, owners.owner()
+	if l.namedByWorkload {
+		if err := checkName(ctx, r.live, pod, owners); err != nil {
+			return unverified(ctx, err)
+		}
+	}
+	l.in = in
+	return r.put(ctx, l, owners)
+}
+
+// put writes the companion unless it is as it should be, or somebody else's.
+func (r *reconciler) put(ctx context.Context, l *look, owners chain) (step, error) {
+	in := l.in
+	l.owner = owners.owner()
 	if l.cert != nil && !isOurs(l.cert, owners, in.Workload.Name) {
 		r.taken(l, "Certificate")
 		return step{nameTaken, nameTakenRetry}, nil

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -211,7 +212,7 @@ func TestReconcileReportsErrors(t *testing.T) {
 		apply func() error
 		want  string
 	}{
-		"owner":       {get: failGet(&metav1.PartialObjectMetadata{}), want: "get ReplicaSet web-5d9: oops"},
+		"owner":       {get: failGet(&unstructured.Unstructured{}), want: "get ReplicaSet web-5d9: oops"},
 		"namespace":   {get: failGet(&corev1.Namespace{}), want: "get *v1.Namespace /shop: oops"},
 		"certificate": {get: failGet(&cmapi.Certificate{}), want: "get *v1.Certificate shop/web-mtls: oops"},
 		"apply":       {apply: func() error { return oops }, want: "apply Certificate web-mtls: oops"},

@@ -7,9 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"example.io/mtls-injector/intent"
@@ -55,12 +56,15 @@ func Parse(data []byte) (*intent.Defaults, error) {
 // join adds the problems of values to those of form, but for fields that were not
 // decoded and so have no value that anybody wrote.
 func join(form, values field.ErrorList) field.ErrorList {
-	malformed := sets.New[string]()
-	for _, err := range form {
-		malformed.Insert(err.Field)
+	malformed := make([]string, len(form))
+	for i, err := range form {
+		malformed[i] = err.Field
 	}
 	for _, err := range values {
-		if !malformed.Has(err.Field) {
+		missing := func(path string) bool {
+			return path == err.Field || err.Type == field.ErrorTypeRequired && strings.HasPrefix(path, err.Field+".")
+		}
+		if !slices.ContainsFunc(malformed, missing) {
 			form = append(form, err)
 		}
 	}

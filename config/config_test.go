@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,11 +87,27 @@ func TestLoadNamesTheFile(t *testing.T) {
 	require.EqualError(t, err, "configuration "+wrong+`: companion: Invalid value: "maybe": line 3: must be true or false`)
 }
 
+// parsed is the rest of a file, behind the header, and what it changes of the defaults.
+type parsed struct {
+	yaml string
+	want func(t *testing.T, d *intent.Defaults)
+}
+
+func (p *parsed) check(t *testing.T) {
+	t.Helper()
+	file := header + p.yaml
+	if strings.HasPrefix(p.yaml, "{") {
+		file = p.yaml
+	}
+	got, err := config.Parse([]byte(file))
+	require.NoError(t, err)
+	want := intent.BuiltinDefaults()
+	p.want(t, want)
+	sameDefaults(t, want, got)
+}
+
 func TestParse(t *testing.T) {
-	for name, test := range map[string]struct {
-		yaml string
-		want func(t *testing.T, d *intent.Defaults)
-	}{
+	for name, test := range map[string]parsed{
 		"header only": {
 			yaml: "",
 			want: func(*testing.T, *intent.Defaults) {},
@@ -146,22 +163,6 @@ func TestParse(t *testing.T) {
 					{Namespaces: labels.Everything(), Name: "shared", Kind: "ClusterIssuer", Group: "cert-manager.io"},
 					{Namespaces: selector(t, "team=payments,stage in (prod,test),!legacy"), Name: "payments-*", Kind: "Issuer", Group: "example.org"},
 				}
-			},
-		},
-		"name rules": {
-			yaml: `identity:
-  allow:
-  - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: gateway}}
-    dnsNames: [www.example.com, "*.api.example.com"]
-    commonNames: [Example Gateway]
-`,
-			want: func(t *testing.T, d *intent.Defaults) {
-				t.Helper()
-				d.AllowedNames = []intent.NameRule{{
-					Namespaces:  selector(t, "kubernetes.io/metadata.name=gateway"),
-					DNSNames:    []string{"www.example.com", "*.api.example.com"},
-					CommonNames: []string{"Example Gateway"},
-				}}
 			},
 		},
 		"cluster trust bundle of a signer": {
@@ -245,21 +246,11 @@ func TestParse(t *testing.T) {
 			want: func(*testing.T, *intent.Defaults) {},
 		},
 		"JSON is YAML": {
-			yaml: "{\"companion\": false}\n",
+			yaml: `{"apiVersion": "config.mtls.example.io/v1alpha1", "kind": "InjectorConfiguration", "companion": false}`,
 			want: func(_ *testing.T, d *intent.Defaults) { d.Companion = false },
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			file := header + test.yaml
-			if name == "JSON is YAML" {
-				file = `{"apiVersion": "config.mtls.example.io/v1alpha1", "kind": "InjectorConfiguration", "companion": false}`
-			}
-			got, err := config.Parse([]byte(file))
-			require.NoError(t, err)
-			want := intent.BuiltinDefaults()
-			test.want(t, want)
-			sameDefaults(t, want, got)
-		})
+		t.Run(name, test.check)
 	}
 }
 
@@ -267,6 +258,7 @@ func TestParsedDefaultsAreNotShared(t *testing.T) {
 	first, err := config.Parse([]byte(header))
 	require.NoError(t, err)
 	first.ExcludeContainers[0], first.Env[0] = "changed", "changed"
+	first.AllowedKeys[0].MinSize = 521
 	second, err := config.Parse([]byte(header))
 	require.NoError(t, err)
 	sameDefaults(t, intent.BuiltinDefaults(), second)

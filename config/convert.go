@@ -30,6 +30,9 @@ func complete(c, builtin *InjectorConfiguration) {
 		size := intent.DefaultKeySize(c.PrivateKey.Algorithm)
 		c.PrivateKey.Size = &size
 	}
+	for i := range c.PrivateKey.Allowed {
+		completeKeyRule(&c.PrivateKey.Allowed[i], builtin.PrivateKey.Allowed)
+	}
 	if c.NamespaceSelector == nil {
 		c.NamespaceSelector = builtin.NamespaceSelector
 	}
@@ -68,6 +71,7 @@ func (c *InjectorConfiguration) toDefaults() (*intent.Defaults, error) {
 	d.CABundle = intent.Bundle(c.CABundle)
 	d.Delivery = c.Delivery
 	d.Key = intent.PrivateKey{Algorithm: c.PrivateKey.Algorithm, Size: *c.PrivateKey.Size}
+	d.AllowedKeys = keyRules(c.PrivateKey.Allowed)
 	d.Server, d.Client, d.Both = c.Lifetimes.Server.toIntent(), c.Lifetimes.Client.toIntent(), c.Lifetimes.Both.toIntent()
 	d.MinDuration, d.MaxDuration = time.Duration(c.Lifetimes.Min), time.Duration(c.Lifetimes.Max)
 	d.ExcludeContainers = c.Containers.Exclude
@@ -84,14 +88,10 @@ func (c *InjectorConfiguration) toDefaults() (*intent.Defaults, error) {
 		d.AllowedIssuers = append(d.AllowedIssuers,
 			intent.IssuerRule{Namespaces: selector, Name: rule.Name, Kind: rule.Kind, Group: rule.Group})
 	}
-	for i := range c.Identity.Allow {
-		rule := &c.Identity.Allow[i]
-		selector, err := metav1.LabelSelectorAsSelector(rule.NamespaceSelector)
-		if err != nil {
-			return nil, fmt.Errorf("identity.allow[%d].namespaceSelector: %w", i, err)
-		}
-		d.AllowedNames = append(d.AllowedNames,
-			intent.NameRule{Namespaces: selector, DNSNames: rule.DNSNames, CommonNames: rule.CommonNames})
+	d.Guard, d.Workloads = c.Admission.Guard, c.Admission.Workloads
+	d.WorkloadNames = c.Identity.WorkloadNames
+	if d.AllowedNames, err = nameRules(c.Identity.Allow); err != nil {
+		return nil, err
 	}
 	return d, nil
 }
@@ -123,7 +123,7 @@ func fromDefaults(d *intent.Defaults) (*InjectorConfiguration, error) {
 		AllowedIssuers: make([]IssuerRule, len(d.AllowedIssuers)),
 		CABundle:       Bundle(d.CABundle),
 		Delivery:       d.Delivery,
-		PrivateKey:     PrivateKey{Algorithm: d.Key.Algorithm, Size: &d.Key.Size},
+		PrivateKey:     PrivateKey{Algorithm: d.Key.Algorithm, Size: &d.Key.Size, Allowed: fromKeyRules(d.AllowedKeys)},
 		Lifetimes: Lifetimes{
 			Server: fromLifetime(d.Server), Client: fromLifetime(d.Client), Both: fromLifetime(d.Both),
 			Min: Duration(d.MinDuration), Max: Duration(d.MaxDuration),
@@ -135,7 +135,8 @@ func fromDefaults(d *intent.Defaults) (*InjectorConfiguration, error) {
 		Reload:     d.Reload,
 		Restart:    Restart{MaxConcurrentWorkloads: d.Restart.MaxConcurrentWorkloads, Jitter: Duration(d.Restart.Jitter)},
 		Companion:  d.Companion,
-		Identity:   Identity{Allow: make([]NameRule, len(d.AllowedNames))},
+		Admission:  Admission{Guard: d.Guard, Workloads: d.Workloads},
+		Identity:   Identity{WorkloadNames: d.WorkloadNames},
 	}
 	if len(c.Env) == 0 {
 		c.Env = []intent.EnvProfile{intent.EnvNone}
@@ -148,15 +149,8 @@ func fromDefaults(d *intent.Defaults) (*InjectorConfiguration, error) {
 		}
 		c.AllowedIssuers[i] = IssuerRule{NamespaceSelector: selector, Name: rule.Name, Kind: rule.Kind, Group: rule.Group}
 	}
-	for i := range d.AllowedNames {
-		rule := &d.AllowedNames[i]
-		selector, err := fromSelector(rule.Namespaces)
-		if err != nil {
-			return nil, fmt.Errorf("identity.allow[%d].namespaceSelector: %w", i, err)
-		}
-		c.Identity.Allow[i] = NameRule{
-			NamespaceSelector: selector, DNSNames: nonNil(rule.DNSNames), CommonNames: nonNil(rule.CommonNames),
-		}
+	if c.Identity.Allow, err = fromNameRules(d.AllowedNames); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

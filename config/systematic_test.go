@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -15,7 +16,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"example.io/mtls-injector/config"
 	"example.io/mtls-injector/intent"
@@ -28,22 +31,27 @@ type fieldOf struct {
 	index  int // of the value in parent.Content
 }
 
-// fieldsOf returns all fields of the document except the header. Selectors are fields as a
-// whole.
+// fieldsOf returns all fields of the document except the header, those of rules in lists
+// too. Selectors are fields as a whole.
 func fieldsOf(document *yaml.Node) []fieldOf {
 	var fields []fieldOf
-	var walk func(n *yaml.Node, prefix string)
-	walk = func(n *yaml.Node, prefix string) {
-		if n.Kind != yaml.MappingNode {
-			return
-		}
-		for i := 0; i < len(n.Content); i += 2 {
-			path := prefix + n.Content[i].Value
-			if path != "apiVersion" && path != "kind" {
-				fields = append(fields, fieldOf{path, n, i + 1})
+	var walk func(n *yaml.Node, path string)
+	walk = func(n *yaml.Node, path string) {
+		switch n.Kind {
+		case yaml.SequenceNode:
+			for i, item := range n.Content {
+				walk(item, fmt.Sprintf("%s[%d]", path, i))
 			}
-			if path != "namespaceSelector" { // a selector is one value, and its labels are nobody's fields
-				walk(n.Content[i+1], path+".")
+		case yaml.MappingNode:
+			for i := 0; i < len(n.Content); i += 2 {
+				name := n.Content[i].Value
+				child := strings.TrimPrefix(path+"."+name, ".")
+				if child != "apiVersion" && child != "kind" {
+					fields = append(fields, fieldOf{child, n, i + 1})
+				}
+				if name != "namespaceSelector" { // a selector is one value, and its labels are nobody's fields
+					walk(n.Content[i+1], child)
+				}
 			}
 		}
 	}
@@ -51,15 +59,15 @@ func fieldsOf(document *yaml.Node) []fieldOf {
 	return fields
 }
 
-// eachField calls test with every field of the default file in turn, parsed anew.
-func eachField(t *testing.T, test func(t *testing.T, document *yaml.Node, field fieldOf)) {
+// eachField calls test with every field of a file in turn, parsed anew.
+func eachField(t *testing.T, file string, test func(t *testing.T, document *yaml.Node, field fieldOf)) {
 	t.Helper()
-	data, err := os.ReadFile("testdata/defaults.yaml")
+	data, err := os.ReadFile(file)
 	require.NoError(t, err)
 	var first yaml.Node
 	require.NoError(t, yaml.Unmarshal(data, &first))
 	names := fieldsOf(&first)
-	require.Greater(t, len(names), 30)
+	require.Greater(t, len(names), 40)
 	for i := range names {
 		t.Run(names[i].path, func(t *testing.T) {
 			var document yaml.Node
@@ -76,9 +84,47 @@ func parse(t *testing.T, document *yaml.Node) (*intent.Defaults, error) {
 	return config.Parse(data)
 }
 
+// everyField is a file that has every field, those of all rules too.
+const everyField = "testdata/rules.effective.yaml"
+
+// TestEveryFieldHasAnExample: the tests below miss no field of the types.
+func TestEveryFieldHasAnExample(t *testing.T) {
+	data, err := os.ReadFile(everyField)
+	require.NoError(t, err)
+	var document yaml.Node
+	require.NoError(t, yaml.Unmarshal(data, &document))
+	index := regexp.MustCompile(`\[\d+\]`)
+	shown := sets.New[string]()
+	for _, field := range fieldsOf(&document) {
+		shown.Insert(index.ReplaceAllString(field.path, ""))
+	}
+	assert.ElementsMatch(t, fieldsOfType(reflect.TypeFor[config.InjectorConfiguration](), ""), sets.List(shown))
+}
+
+// fieldsOfType returns the paths of all fields of a type but the header's.
+func fieldsOfType(of reflect.Type, prefix string) []string {
+	for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
+		of = of.Elem()
+	}
+	if of.Kind() != reflect.Struct || of == reflect.TypeFor[metav1.LabelSelector]() {
+		return nil
+	}
+	var paths []string
+	for field := range of.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if path := prefix + name; path != "apiVersion" && path != "kind" {
+			paths = append(append(paths, path), fieldsOfType(field.Type, path+".")...)
+		}
+	}
+	return paths
+}
+
 func TestEveryFieldMayBeLeftOut(t *testing.T) {
-	eachField(t, func(t *testing.T, document *yaml.Node, field fieldOf) {
+	eachField(t, "testdata/defaults.yaml", func(t *testing.T, document *yaml.Node, field fieldOf) {
 		t.Helper()
+		if strings.HasSuffix(field.path, "].algorithm") {
+			return // which a rule must have
+		}
 		want := intent.BuiltinDefaults()
 		if field.path == "lifetimes.client.renewBefore" {
 			want.Client.RenewBefore = want.Client.Duration / 3 // as the duration is there
@@ -91,7 +137,7 @@ func TestEveryFieldMayBeLeftOut(t *testing.T) {
 }
 
 func TestEveryFieldHasAType(t *testing.T) {
-	eachField(t, func(t *testing.T, document *yaml.Node, field fieldOf) {
+	eachField(t, everyField, func(t *testing.T, document *yaml.Node, field fieldOf) {
 		t.Helper()
 		wrong := &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}}
 		if field.parent.Content[field.index].Kind == yaml.SequenceNode {
@@ -100,12 +146,13 @@ func TestEveryFieldHasAType(t *testing.T) {
 		field.parent.Content[field.index] = wrong
 		_, err := parse(t, document)
 		require.Error(t, err)
-		assert.Regexp(t, "^"+regexp.QuoteMeta(field.path)+`: Invalid value: line \d+: must be `, err.Error())
+		// Where several keys are possible, the size may not be one of the default's.
+		assert.Regexp(t, `^\[?`+regexp.QuoteMeta(field.path)+`: Invalid value: line \d+: must be `, err.Error())
 	})
 }
 
 func TestEveryFieldIsSpelledOneWay(t *testing.T) {
-	eachField(t, func(t *testing.T, document *yaml.Node, field fieldOf) {
+	eachField(t, everyField, func(t *testing.T, document *yaml.Node, field fieldOf) {
 		t.Helper()
 		name := field.parent.Content[field.index-1].Value
 		field.parent.Content[field.index-1].Value = strings.ToUpper(name)
@@ -121,7 +168,7 @@ func TestCommentedExamplesAreRight(t *testing.T) {
 	require.NoError(t, err)
 	shown := regexp.MustCompile(`(?m)^( *)# ((- |  ).*)$`)
 	text := regexp.MustCompile(`(allowedIssuers|allow): \[\]`).ReplaceAllString(string(data), "$1:")
-	require.Len(t, shown.FindAllString(text, -1), 13)
+	require.Len(t, shown.FindAllString(text, -1), 34)
 	got, err := config.Parse([]byte(shown.ReplaceAllString(text, "$1$2")))
 	require.NoError(t, err)
 
@@ -130,9 +177,19 @@ func TestCommentedExamplesAreRight(t *testing.T) {
 		Namespaces: selector(t, "team=payments"), Name: "payments-*", Kind: "Issuer", Group: "cert-manager.io",
 	}}
 	want.AllowedNames = []intent.NameRule{{
-		Namespaces:  selector(t, "kubernetes.io/metadata.name=gateway"),
-		DNSNames:    []string{"www.example.com", "*.api.example.com"},
-		CommonNames: []string{"Example Gateway"},
+		Namespaces:          selector(t, "kubernetes.io/metadata.name=gateway"),
+		DNSNames:            []string{"www.example.com", "*.api.example.com"},
+		URIs:                []string{"spiffe://partner.example/ns/gateway/*"},
+		IPAddresses:         []string{"192.0.2.10", "2001:db8::10"},
+		CommonNames:         []string{"Example Gateway"},
+		Organizations:       []string{"Example Inc."},
+		OrganizationalUnits: []string{"Edge"},
+		Countries:           []string{"DE"},
+		Provinces:           []string{"Bavaria"},
+		Localities:          []string{"Munich"},
+		StreetAddresses:     []string{"1 Example Street"},
+		PostalCodes:         []string{"80331"},
+		SerialNumbers:       []string{"1204"},
 	}}
 	sameDefaults(t, want, got)
 }
@@ -166,6 +223,11 @@ func randomDefaults(t *testing.T, random *rand.Rand) *intent.Defaults {
 		intent.PrivateKey{Algorithm: cmapi.ECDSAKeyAlgorithm, Size: 384},
 		intent.PrivateKey{Algorithm: cmapi.RSAKeyAlgorithm, Size: 2048 + random.IntN(6145)},
 		intent.PrivateKey{Algorithm: cmapi.Ed25519KeyAlgorithm})
+	d.AllowedKeys = pick(random, nil, d.AllowedKeys, []intent.KeyRule{
+		{Algorithm: cmapi.Ed25519KeyAlgorithm}, {Algorithm: cmapi.RSAKeyAlgorithm, MinSize: 2048 + random.IntN(1000), MaxSize: 4096},
+	})
+	d.Guard, d.Workloads = pick(random, intent.Modes()...), pick(random, intent.Modes()...)
+	d.WorkloadNames = random.IntN(2) == 0
 	d.MinDuration = time.Hour + time.Duration(random.IntN(10000))*time.Second
 	d.MaxDuration = d.MinDuration + time.Duration(random.IntN(100000))*time.Second
 	for _, life := range []*intent.Lifetime{&d.Server, &d.Client, &d.Both} {
@@ -190,10 +252,20 @@ func randomDefaults(t *testing.T, random *rand.Rand) *intent.Defaults {
 		d.AllowedIssuers = append(d.AllowedIssuers, intent.IssuerRule{
 			Namespaces: pick(random, selectors...), Name: pick(random, "*", "team-[a-z]", "?"), Kind: "Issuer", Group: fmt.Sprintf("g%d", i),
 		})
-		d.AllowedNames = append(d.AllowedNames, intent.NameRule{
-			Namespaces: pick(random, selectors...), DNSNames: pick(random, []string{"a"}, []string{"*.b.c", "b.c"}),
-			CommonNames: pick(random, nil, []string{"Ünïcode: #1", "- x"}),
-		})
+		d.AllowedNames = append(d.AllowedNames, randomGrant(random, pick(random, selectors...)))
 	}
 	return d
+}
+
+func randomGrant(random *rand.Rand, namespaces labels.Selector) intent.NameRule {
+	texts := func() []string {
+		return pick(random, nil, []string{"Ünïcode: #1", "- x"}, []string{"null", "1e3", "0x1f"}, []string{"no"})
+	}
+	return intent.NameRule{
+		Namespaces: namespaces, DNSNames: pick(random, []string{"a"}, []string{"*.b.c", "b.c"}),
+		URIs:        pick(random, nil, []string{"urn:a:*", `https://[a-c]\*?#:`}, []string{"spiffe://other/[^x]"}),
+		IPAddresses: pick(random, nil, []string{"::", "1.2.3.4"}, []string{"fe80::1:0:0:1"}),
+		CommonNames: texts(), Organizations: texts(), OrganizationalUnits: texts(), Countries: texts(), Provinces: texts(),
+		Localities: texts(), StreetAddresses: texts(), PostalCodes: texts(), SerialNumbers: texts(),
+	}
 }

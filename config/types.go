@@ -44,6 +44,7 @@ type InjectorConfiguration struct {
 	Reload    intent.ReloadMode `json:"reload"`
 	Restart   Restart           `json:"restart"`
 	Companion bool              `json:"companion"`
+	Admission Admission         `json:"admission"`
 	Identity  Identity          `json:"identity"`
 }
 
@@ -78,6 +79,16 @@ type Bundle struct {
 type PrivateKey struct {
 	Algorithm cmapi.PrivateKeyAlgorithm `json:"algorithm"`
 	Size      *int                      `json:"size,omitempty"`
+	// Allowed are the kinds that annotations may ask for besides.
+	Allowed []KeyRule `json:"allowed"`
+}
+
+// KeyRule allows the keys of an algorithm within two sizes in bits, which are the smallest
+// and the largest that cert-manager makes when left out. Ed25519 has none.
+type KeyRule struct {
+	Algorithm cmapi.PrivateKeyAlgorithm `json:"algorithm"`
+	MinSize   *int                      `json:"minSize,omitempty"`
+	MaxSize   *int                      `json:"maxSize,omitempty"`
 }
 
 // Lifetimes are the lifetimes by role, and the bounds for the annotation `duration`.
@@ -114,8 +125,20 @@ type Restart struct {
 	Jitter Duration `json:"jitter"`
 }
 
-// Identity holds the grants of names that are not a pod's own.
+// Admission says what becomes of objects that are not right: enforce (refused), warn or off.
+type Admission struct {
+	// Guard is for pods with hand-written volumes of cert-manager's CSI driver that claim
+	// more than the rules of identity allow.
+	Guard intent.Mode `json:"guard"`
+	// Workloads is for workloads and Namespaces whose annotations are wrong.
+	Workloads intent.Mode `json:"workloads"`
+}
+
+// Identity holds the rules of names.
 type Identity struct {
+	// WorkloadNames gives a pod the DNS names of its workload while no Service has them.
+	WorkloadNames bool `json:"workloadNames"`
+	// Allow are the grants of names that are not a pod's own.
 	Allow []NameRule `json:"allow"`
 }
 
@@ -124,8 +147,21 @@ type NameRule struct {
 	// NamespaceSelector is required; {} selects every namespace.
 	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector"`
 	// DNSNames may begin with "*.", which stands for exactly one label.
-	DNSNames    []string `json:"dnsNames"`
-	CommonNames []string `json:"commonNames"`
+	DNSNames []string `json:"dnsNames"`
+	// URIs may hold wildcards as in path.Match, but in scheme, and for SPIFFE IDs trust domain.
+	URIs []string `json:"uris"`
+	// IPAddresses are in their canonical form.
+	IPAddresses []string `json:"ipAddresses"`
+	// CommonNames and the fields of the subject stand as in the certificate.
+	CommonNames         []string `json:"commonNames"`
+	Organizations       []string `json:"organizations"`
+	OrganizationalUnits []string `json:"organizationalUnits"`
+	Countries           []string `json:"countries"`
+	Provinces           []string `json:"provinces"`
+	Localities          []string `json:"localities"`
+	StreetAddresses     []string `json:"streetAddresses"`
+	PostalCodes         []string `json:"postalCodes"`
+	SerialNumbers       []string `json:"serialNumbers"`
 }
 
 // Duration is a Go duration of whole seconds, written as text such as 720h or 90m.

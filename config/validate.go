@@ -43,8 +43,10 @@ func validate(c *InjectorConfiguration) field.ErrorList {
 	if !c.Companion && c.Delivery == intent.DeliverySecret {
 		v.invalid(field.NewPath("companion"), c.Companion, "must be true with delivery: secret, whose Secret is the companion Certificate's")
 	}
+	v.mode(c.Admission.Guard, field.NewPath("admission", "guard"))
+	v.mode(c.Admission.Workloads, field.NewPath("admission", "workloads"))
 	for i := range c.Identity.Allow {
-		v.nameRule(&c.Identity.Allow[i], field.NewPath("identity", "allow").Index(i))
+		v.nameRule(&c.Identity.Allow[i], c.TrustDomain, field.NewPath("identity", "allow").Index(i))
 	}
 	return v.errs
 }
@@ -83,15 +85,19 @@ func (v *validator) list(items []string, path *field.Path, check func(string) []
 	}
 }
 
-// trustDomain follows the SPIFFE ID specification, section 2.1.
 func (v *validator) trustDomain(value string, path *field.Path) {
+	if !isTrustDomain(value) {
+		v.invalid(path, value, "must be a SPIFFE trust domain: 1 to 255 lower-case letters, digits, '.', '-' and '_'")
+	}
+}
+
+// isTrustDomain follows the SPIFFE ID specification, section 2.1.
+func isTrustDomain(value string) bool {
 	outside := func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune(".-_", r)
 	}
 	const longest = 255
-	if value == "" || len(value) > longest || strings.ContainsFunc(value, outside) {
-		v.invalid(path, value, "must be a SPIFFE trust domain: 1 to 255 lower-case letters, digits, '.', '-' and '_'")
-	}
+	return value != "" && len(value) <= longest && !strings.ContainsFunc(value, outside)
 }
 
 func (v *validator) issuer(issuer Issuer, path *field.Path) {
@@ -115,14 +121,6 @@ func (v *validator) caBundle(b Bundle, path *field.Path) {
 			[]intent.BundleKind{intent.BundleConfigMap, intent.BundleClusterTrustBundle}))
 	}
 	v.messages(validation.IsConfigMapKey, b.Key, path.Child("key"))
-}
-
-func (v *validator) privateKey(key PrivateKey, path *field.Path) {
-	if err := intent.Check("key-algorithm", string(key.Algorithm)); err != nil {
-		v.invalid(path.Child("algorithm"), key.Algorithm, err.Error())
-	} else if err := (intent.PrivateKey{Algorithm: key.Algorithm, Size: *key.Size}).Validate(); err != nil {
-		v.invalid(path.Child("size"), *key.Size, err.Error())
-	}
 }
 
 // lifetimes holds cert-manager's own limits, too: it would refuse what is outside.
@@ -171,13 +169,29 @@ func (v *validator) env(profiles []intent.EnvProfile, path *field.Path) {
 	}
 }
 
-// word checks one word of an annotation that is a list.
-func (v *validator) word(name, value string, path *field.Path) {
-	for _, key := range intent.Keys() {
-		if key.Name == name && !slices.Contains(key.Values, value) {
-			v.invalid(path, value, "must be one of "+strings.Join(key.Values, ", ")+intent.DidYouMean(value, key.Values))
-		}
+// word checks one word of an annotation, as the table has it.
+func (v *validator) word(name, value string, path *field.Path) bool {
+	keys := intent.Keys()
+	i := slices.IndexFunc(keys, func(key intent.Key) bool { return key.Name == name })
+	return v.oneOf(value, keys[i].Values, path)
+}
+
+// oneOf checks a word of an enumeration.
+func (v *validator) oneOf(value string, allowed []string, path *field.Path) bool {
+	if slices.Contains(allowed, value) {
+		return true
 	}
+	v.invalid(path, value, "must be one of "+strings.Join(allowed, ", ")+intent.DidYouMean(value, allowed))
+	return false
+}
+
+func (v *validator) mode(mode intent.Mode, path *field.Path) {
+	modes := intent.Modes()
+	words := make([]string, len(modes))
+	for i := range modes {
+		words[i] = string(modes[i])
+	}
+	v.oneOf(string(mode), words, path)
 }
 
 func (v *validator) preStop(p PreStop, path *field.Path) {
@@ -214,28 +228,6 @@ func (v *validator) issuerRule(r *IssuerRule, at *field.Path) {
 		v.invalid(at.Child("name"), r.Name, "must be an issuer's name or a pattern as in Go's path.Match, such as team-*")
 	}
 	v.kindAndGroup(r.Kind, r.Group, at)
-}
-
-func (v *validator) nameRule(r *NameRule, path *field.Path) {
-	v.selector(r.NamespaceSelector, path.Child("namespaceSelector"))
-	if len(r.DNSNames)+len(r.CommonNames) == 0 {
-		v.errs = append(v.errs, field.Required(path, "dnsNames or commonNames, for a rule must grant something"))
-	}
-	v.list(r.DNSNames, path.Child("dnsNames"), dnsPattern)
-	v.list(r.CommonNames, path.Child("commonNames"), func(name string) []string {
-		if err := intent.Check("common-name", name); err != nil {
-			return []string{err.Error()}
-		}
-		return nil
-	})
-}
-
-// dnsPattern accepts DNS names and wildcards of one label.
-func dnsPattern(name string) []string {
-	if strings.HasPrefix(name, "*") {
-		return validation.IsWildcardDNS1123Subdomain(name)
-	}
-	return validation.IsDNS1123Subdomain(name)
 }
 
 // selector insists on a selector: left out, it would mean nothing to some and everything

@@ -147,7 +147,7 @@ func refusedValues(namespace string) annotationCases {
 		},
 		"dns-names": {
 			{value: "kubernetes.default.svc", want: `the pod may not claim "kubernetes.default.svc": it is neither a name of a Service that selects the pod, nor of its workload, ` +
-				`nor granted to namespace "` + namespace + `" by the configuration (identity.allow)`},
+				`nor granted to namespace "` + namespace + `" by the configuration (identity.allow); it is a name of namespace "default"`},
 			{value: "a.b.apps.example.com", want: `the pod may not claim "a.b.apps.example.com": it is neither a name of a Service that selects the pod, nor of its workload, ` +
 				`nor granted to namespace "` + namespace + `" by the configuration (identity.allow)`},
 			{value: "API", want: `item "API": must be a lower-case DNS name without a trailing dot, at most 253 characters, 63 between dots`},

@@ -131,18 +131,23 @@ func (a *annotated) refuses(t *testing.T, key intent.Key, tc annotationCase) {
 }
 
 // scope puts the values on the namespace. Where they may stand there, the first does what
-// it does on the pod, and a pod's own second one beats it; elsewhere they are refused.
+// it does on the pod, and a pod's own second one beats it; elsewhere they are refused, on
+// the Namespace and, where that is older, on its pods.
 func (a *annotated) scope(t *testing.T, key intent.Key, cases []annotationCase) {
 	t.Helper()
 	first := cases[0]
 	first.and = copyOf(first.and)
-	namespace := clustertest.Namespace(t, a.Cluster, prefixed(map[string]string{key.Name: first.value}))
+	given := prefixed(map[string]string{key.Name: first.value})
 	if key.Scope != intent.ScopeAny {
-		_, err := a.create(t.Context(), namespace, map[string]string{"role": "both"})
-		assertRefused(t, err, "namespace.metadata.annotations["+intent.Prefix+key.Name+"]",
-			fmt.Sprintf("Invalid value: %q: may stand on pods only, not on a Namespace", intent.Prefix+key.Name))
+		field := "metadata.annotations[" + intent.Prefix + key.Name + "]"
+		message := fmt.Sprintf("Invalid value: %q: may stand on pods only, not on a Namespace", intent.Prefix+key.Name)
+		_, err := a.CreateNamespace(t.Context(), "test-", map[string]string{cluster.EnabledLabel: "true"}, given)
+		assertRefusedAs(t, "Namespace", err, field, message)
+		_, err = a.create(t.Context(), optedInLater(t, a.Cluster, given), map[string]string{"role": "both"})
+		assertRefused(t, err, "namespace."+field, message)
 		return
 	}
+	namespace := clustertest.Namespace(t, a.Cluster, given)
 	annotations := first.with(key, first.value)
 	delete(annotations, key.Name)
 	pod, err := a.create(t.Context(), namespace, annotations)
@@ -158,9 +163,31 @@ func (a *annotated) scope(t *testing.T, key intent.Key, cases []annotationCase) 
 	assert.Equal(t, second.inNamespace(namespace), second.see(pod), "the pod's own")
 }
 
+// optedInLater makes a namespace whose annotations are not looked at, and opts it in then.
+func optedInLater(t *testing.T, c *cluster.Cluster, annotations map[string]string) string {
+	t.Helper()
+	namespace, err := c.CreateNamespace(t.Context(), "test-", nil, annotations)
+	require.NoError(t, err)
+	before := namespace.DeepCopy()
+	namespace.Labels[cluster.EnabledLabel] = "true"
+	require.NoError(t, c.Client.Patch(t.Context(), namespace, client.MergeFrom(before)))
+	require.NoError(t, c.WaitFor(t.Context(), "the API server to notice the label", func(ctx context.Context) error {
+		if err := c.Client.Create(ctx, podWith(namespace.Name, map[string]string{"role": "?"}), client.DryRunAll); err == nil {
+			return errors.New("pods are not looked at")
+		}
+		return nil
+	}))
+	return namespace.Name
+}
+
 // assertRefused wants the API server's own form of refusal: 422 Invalid, and among the
 // causes one for the field with the message.
 func assertRefused(t *testing.T, err error, field, message string) {
+	t.Helper()
+	assertRefusedAs(t, "Pod", err, field, message)
+}
+
+func assertRefusedAs(t *testing.T, kind string, err error, field, message string) {
 	t.Helper()
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
@@ -170,7 +197,7 @@ func assertRefused(t *testing.T, err error, field, message string) {
 	assert.Equal(t, int32(http.StatusUnprocessableEntity), s.Code)
 	assert.Equal(t, metav1.StatusReasonInvalid, s.Reason)
 	require.NotNil(t, s.Details)
-	assert.Equal(t, "Pod", s.Details.Kind)
+	assert.Equal(t, kind, s.Details.Kind)
 	assert.Contains(t, s.Details.Causes, metav1.StatusCause{Type: metav1.CauseTypeFieldValueInvalid, Message: message, Field: field})
 	assert.Contains(t, s.Message, field+": "+message)
 }
@@ -179,7 +206,7 @@ func assertRefused(t *testing.T, err error, field, message string) {
 // them, to the letter.
 func TestAnnotationsAllProblemsAtOnce(t *testing.T) {
 	runWebhook(t, shared, cluster.WebhookOptions{})
-	namespace := clustertest.Namespace(t, shared, prefixed(map[string]string{"delivery": "secrets"}))
+	namespace := optedInLater(t, shared, prefixed(map[string]string{"delivery": "secrets"}))
 	manifest := filepath.Join(annotationsFolder, "wrong.yaml")
 	command := exec.CommandContext(t.Context(), shared.Kubectl, "--kubeconfig", shared.Kubeconfig, "--namespace", namespace, "create", "-f", manifest)
 	out, err := command.CombinedOutput()

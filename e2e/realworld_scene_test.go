@@ -84,6 +84,7 @@ func (s *scene) makeSupport(t *testing.T, obj client.Object) {
 func (s *scene) dryRun(t *testing.T, pod *corev1.Pod, namespace string) (*corev1.Pod, []string) {
 	t.Helper()
 	pod.Namespace = namespace
+	defer s.makeOwner(t, pod)()
 	ctx, warnings := collectWarnings(t.Context())
 	require.NoError(t, s.client.Create(ctx, pod, client.DryRunAll))
 	return pod, warnings.texts

@@ -93,7 +93,7 @@ func TestWebhookKnowsANamespaceAtOnce(t *testing.T) {
 	for i := range 20 {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 			GenerateName: "test-", Labels: map[string]string{cluster.EnabledLabel: "true"},
-			Annotations: prefixed(map[string]string{"role": "client", "organizations": "Unit " + strconv.Itoa(i)}),
+			Annotations: prefixed(map[string]string{"role": "client", "duration": strconv.Itoa(24+i) + "h"}),
 		}}
 		require.NoError(t, shared.Client.Create(t.Context(), namespace))
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: namespace.Name}}
@@ -101,7 +101,7 @@ func TestWebhookKnowsANamespaceAtOnce(t *testing.T) {
 		pod := podWith(namespace.Name, nil)
 		pod.Spec.ServiceAccountName = account.Name
 		require.NoError(t, shared.Client.Create(t.Context(), pod))
-		assert.Equal(t, "Unit "+strconv.Itoa(i), seeAttribute("organizations")(&admitted{Pod: pod}))
+		assert.Equal(t, strconv.Itoa(24+i)+"h", seeAttribute("duration")(&admitted{Pod: pod}))
 	}
 }
 

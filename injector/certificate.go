@@ -16,7 +16,7 @@ const (
 
 // certificate wants the volume with the key pair, and its mounts.
 func certificate(p *patch) {
-	v := volume{name: certificateVolume}
+	v := volume{name: intent.CertificateVolume}
 	if p.in.Delivery == intent.DeliverySecret {
 		v.secret, v.mode = p.in.CompanionName, p.keyMode()
 		if p.path.bundle == p.path.server {
@@ -31,10 +31,10 @@ func certificate(p *patch) {
 	}
 	p.volumes = append(p.volumes, v)
 	if p.in.Role.IsServer() {
-		p.mount(certificateVolume, p.path.server)
+		p.mount(intent.CertificateVolume, p.path.server)
 	}
 	if p.in.Role.IsClient() {
-		p.mount(certificateVolume, p.path.client)
+		p.mount(intent.CertificateVolume, p.path.client)
 	}
 }
 

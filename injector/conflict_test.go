@@ -55,6 +55,9 @@ func TestPatchRefuses(t *testing.T) {
 		"mount below": {pod: mounting(intent.VolumeMount{Name: "data", MountPath: "/etc/tls/server/tls.crt", SubPath: "tls.crt"}), want: []string{
 			`spec.containers[0].volumeMounts[0].mountPath: Invalid value: "/etc/tls/server/tls.crt": volume "data" would hide files that are injected into /etc/tls/server` + ways,
 		}},
+		"mount of ours with subPathExpr": {pod: mounting(intent.VolumeMount{Name: "mtls-ca", MountPath: "/etc/tls/ca", SubPathExpr: "$(X)"}), want: []string{
+			`spec.containers[0].volumeMounts[0].mountPath: Invalid value: "/etc/tls/ca": a mount with a subPath never sees renewed files, and /etc/tls/ca is injected` + ways,
+		}},
 		"mount of ours with subPath": {pod: mounting(intent.VolumeMount{Name: "mtls-ca", MountPath: "/etc/tls/ca", SubPath: "ca.crt"}), want: []string{
 			`spec.containers[0].volumeMounts[0].mountPath: Invalid value: "/etc/tls/ca": a mount with a subPath never sees renewed files, and /etc/tls/ca is injected` + ways,
 		}},

@@ -4,10 +4,6 @@ import (
 	"example.io/mtls-injector/intent"
 )
 
-// csiDriver is cert-manager's CSI driver (https://cert-manager.io/docs/usage/csi-driver/),
-// and prefix of its attributes.
-const csiDriver = "csi.cert-manager.io"
-
 // maxAttributes is how many attributes a volume can have.
 const maxAttributes = 14
 
@@ -25,23 +21,23 @@ func (p *patch) attributes() []attribute {
 			list = append(list, attribute{key: key, value: value})
 		}
 	}
-	add(csiDriver+"/common-name", id.Subject.CommonName)
-	add(csiDriver+"/dns-names", joinList(p, id.PodDNSNames()))
-	add(csiDriver+"/duration", intent.ShortDuration(in.Lifetime.Duration))
+	add(intent.CSIDriver+"/common-name", id.Subject.CommonName)
+	add(intent.CSIDriver+"/dns-names", joinList(p, id.PodDNSNames()))
+	add(intent.CSIDriver+"/duration", intent.ShortDuration(in.Lifetime.Duration))
 	if in.FSGroup != nil {
-		add(csiDriver+"/fs-group", p.digits(*in.FSGroup))
+		add(intent.CSIDriver+"/fs-group", p.digits(*in.FSGroup))
 	}
-	add(csiDriver+"/issuer-group", in.Issuer.Group)
-	add(csiDriver+"/issuer-kind", in.Issuer.Kind)
-	add(csiDriver+"/issuer-name", in.Issuer.Name)
-	add(csiDriver+"/key-algorithm", string(in.Key.Algorithm))
+	add(intent.CSIDriver+"/issuer-group", in.Issuer.Group)
+	add(intent.CSIDriver+"/issuer-kind", in.Issuer.Kind)
+	add(intent.CSIDriver+"/issuer-name", in.Issuer.Name)
+	add(intent.CSIDriver+"/key-algorithm", string(in.Key.Algorithm))
 	if in.Key.Size > 0 {
-		add(csiDriver+"/key-size", p.digits(int64(in.Key.Size)))
+		add(intent.CSIDriver+"/key-size", p.digits(int64(in.Key.Size)))
 	}
-	add(csiDriver+"/key-usages", joinList(p, in.Usages))
-	add(csiDriver+"/organizationalunits", joinList(p, id.Subject.OrganizationalUnits))
-	add(csiDriver+"/organizations", joinList(p, id.Subject.Organizations))
-	add(csiDriver+"/renew-before", intent.ShortDuration(in.Lifetime.RenewBefore))
-	add(csiDriver+"/uri-sans", id.SPIFFEID)
+	add(intent.CSIDriver+"/key-usages", joinList(p, in.Usages))
+	add(intent.CSIDriver+"/organizationalunits", joinList(p, id.Subject.OrganizationalUnits))
+	add(intent.CSIDriver+"/organizations", joinList(p, id.Subject.Organizations))
+	add(intent.CSIDriver+"/renew-before", intent.ShortDuration(in.Lifetime.RenewBefore))
+	add(intent.CSIDriver+"/uri-sans", id.SPIFFEID)
 	return list
 }

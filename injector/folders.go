@@ -2,10 +2,10 @@ package injector
 
 import "example.io/mtls-injector/intent"
 
-// The names of what is injected. Both volume names are reserved for us.
+// The names of what is injected. The volume's is reserved for us, as is
+// [intent.CertificateVolume].
 const (
-	certificateVolume = "mtls-certs"
-	bundleVolume      = "mtls-ca"
+	bundleVolume = "mtls-ca"
 
 	serverFolder = "/etc/tls/server"
 	clientFolder = "/etc/tls/client"

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 
 	"example.io/mtls-injector/injector"
@@ -107,6 +108,9 @@ func betweenCalls(t testing.TB, raw []byte) []byte {
 func defaults() *intent.Defaults {
 	d := intent.BuiltinDefaults()
 	d.Version = "v1.0.0"
+	d.AllowedNames = []intent.NameRule{{
+		Namespaces: labels.Everything(), Organizations: []string{"Shop", "Shop & Co", "Example"}, OrganizationalUnits: []string{"Web"},
+	}}
 	return d
 }
 

@@ -50,7 +50,7 @@ func (p *patch) isMounted(t *target, want *mount) bool {
 	for i := range t.VolumeMounts {
 		have := &t.VolumeMounts[i]
 		switch at := cleanPath(have.MountPath); {
-		case at == want.folder && have.Name == want.volume && have.SubPath == "":
+		case at == want.folder && have.Name == want.volume && !hasSubPath(have):
 			mounted = true
 		case at == want.folder || isBelow(at, want.folder):
 			p.refuse(field.Invalid(t.field().Child("volumeMounts").Index(i).Child("mountPath"), have.MountPath,
@@ -60,10 +60,12 @@ func (p *patch) isMounted(t *target, want *mount) bool {
 	return mounted
 }
 
+func hasSubPath(m *intent.VolumeMount) bool { return m.SubPath != "" || m.SubPathExpr != "" }
+
 func conflict(have *intent.VolumeMount, want *mount) string {
 	const ways = ": remove the mount, choose another folder with " + intent.Prefix + "mount-path, or leave the container out with " +
 		intent.Prefix + "exclude-containers"
-	if have.Name == want.volume && have.SubPath != "" {
+	if have.Name == want.volume && hasSubPath(have) {
 		return "a mount with a subPath never sees renewed files, and " + want.folder + " is injected" + ways
 	}
 	return "volume " + strconv.Quote(have.Name) + " would hide files that are injected into " + want.folder + ways

@@ -27,7 +27,7 @@ func (v *volume) is(have *intent.Volume) bool {
 }
 
 func (v *volume) isCSI(have *corev1.CSIVolumeSource) bool {
-	if have.Driver != csiDriver || have.ReadOnly == nil || !*have.ReadOnly ||
+	if have.Driver != intent.CSIDriver || have.ReadOnly == nil || !*have.ReadOnly ||
 		have.FSType != nil || have.NodePublishSecretRef != nil || len(have.VolumeAttributes) != len(v.attributes) {
 		return false
 	}

@@ -46,7 +46,7 @@ func (v *volume) appendJSON(dst []byte) []byte {
 }
 
 func (v *volume) appendCSI(dst []byte) []byte {
-	dst = append(dst, `{"driver":"`+csiDriver+`","readOnly":true,"volumeAttributes":{`...)
+	dst = append(dst, `{"driver":"`+intent.CSIDriver+`","readOnly":true,"volumeAttributes":{`...)
 	for i := range v.attributes {
 		dst = appendQuoted(comma(dst, i), v.attributes[i].key)
 		dst = appendQuoted(append(dst, ':'), v.attributes[i].value)

@@ -106,7 +106,7 @@ func containerOf(c *corev1.Container) Container {
 func envVarOf(e *corev1.EnvVar) EnvVar { return EnvVar{Name: e.Name, Value: e.Value} }
 
 func volumeMountOf(m *corev1.VolumeMount) VolumeMount {
-	return VolumeMount{Name: m.Name, MountPath: m.MountPath, ReadOnly: m.ReadOnly, SubPath: m.SubPath}
+	return VolumeMount{Name: m.Name, MountPath: m.MountPath, ReadOnly: m.ReadOnly, SubPath: m.SubPath, SubPathExpr: m.SubPathExpr}
 }
 
 func lifecycleOf(l *corev1.Lifecycle) *Lifecycle {

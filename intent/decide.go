@@ -7,7 +7,6 @@ import (
 	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
-	"k8s.io/apimachinery/pkg/labels"
 )
 
 // minRenewBefore is cert-manager's own lower bound.
@@ -15,15 +14,15 @@ const minRenewBefore = 5 * time.Minute
 
 // intent puts the decisions together. Each of its parts checks what hangs together and
 // records the problems.
-func (r *resolution) intent(services []Service) *Intent {
+func (r *resolution) intent() *Intent {
 	s, d := &r.settings, r.defaults
-	workload := WorkloadOf(r.pod)
+	workload := r.workload
 	in := &Intent{
 		Role:           s.role,
 		Namespace:      r.ns.Name,
 		ServiceAccount: r.serviceAccount(),
 		Workload:       workload,
-		Identity:       r.identity(workload, services),
+		Identity:       r.identity(),
 		Issuer:         r.issuer(),
 		Key:            r.key(),
 		Lifetime:       r.lifetime(),
@@ -68,22 +67,11 @@ func usages(role Role, algorithm cmapi.PrivateKeyAlgorithm) []cmapi.KeyUsage {
 
 func (r *resolution) issuer() Issuer {
 	issuer := r.settings.issuer
-	if issuer == r.defaults.Issuer || !r.sound(keyIssuer, keyIssuerKind, keyIssuerGroup) {
-		return issuer
-	}
-	allowed := []string{r.defaults.Issuer.String()}
-	for i := range r.defaults.AllowedIssuers {
-		rule := &r.defaults.AllowedIssuers[i]
-		if !rule.Namespaces.Matches(labels.Set(r.ns.Labels)) {
-			continue
+	if r.sound(keyIssuer, keyIssuerKind, keyIssuerGroup) {
+		if err := r.checkAllowed(issuer); err != nil {
+			r.refuse(r.firstSet(keyIssuer, keyIssuerKind, keyIssuerGroup), err.Error())
 		}
-		if rule.covers(issuer) {
-			return issuer
-		}
-		allowed = append(allowed, Issuer{Name: rule.Name, Kind: rule.Kind, Group: rule.Group}.String())
 	}
-	r.refuse(r.firstSet(keyIssuer, keyIssuerKind, keyIssuerGroup), "issuer "+issuer.String()+
-		" is not allowed in namespace "+quote(r.ns.Name)+"; allowed by the configuration: "+some(allowed))
 	return issuer
 }
 
@@ -106,7 +94,7 @@ func (r *resolution) key() PrivateKey {
 	default:
 		key.Size = defaultKeySize(key.Algorithm)
 	}
-	if err := key.Validate(); err != nil && r.sound(keyKeyAlgorithm, keyKeySize) {
+	if err := r.defaults.checkKey(key); err != nil && r.sound(keyKeyAlgorithm, keyKeySize) {
 		r.refuse(r.firstSet(keyKeySize, keyKeyAlgorithm), err.Error())
 	}
 	return key
@@ -144,14 +132,28 @@ func (k PrivateKey) Validate() error {
 	return nil
 }
 
+// checkKey reports a key that nobody could make, or that the configuration does not allow.
+func (d *Defaults) checkKey(key PrivateKey) error {
+	if err := key.Validate(); err != nil || key == d.Key {
+		return err
+	}
+	allowed := []string{d.Key.String()}
+	for _, rule := range d.AllowedKeys {
+		if rule.Algorithm == key.Algorithm && rule.MinSize <= key.Size && key.Size <= rule.MaxSize {
+			return nil
+		}
+		allowed = append(allowed, rule.String())
+	}
+	return fmt.Errorf("%s is not allowed by the configuration (privateKey); allowed: %s", key, strings.Join(allowed, ", "))
+}
+
 // lifetime keeps a renewal time that somebody asked for. Where only the duration was
 // asked for, a third of it is left for renewal, as the CSI driver does.
 func (r *resolution) lifetime() Lifetime {
 	s, life := &r.settings, r.defaults.lifetime(r.settings.role)
 	if s.duration != 0 {
-		if s.duration < r.defaults.MinDuration || s.duration > r.defaults.MaxDuration {
-			r.refuse(keyDuration, "must be from "+ShortDuration(r.defaults.MinDuration)+" to "+
-				ShortDuration(r.defaults.MaxDuration)+", the bounds of the configuration (lifetimes)")
+		if err := r.defaults.checkDuration(s.duration); err != nil {
+			r.refuse(keyDuration, err.Error())
 		}
 		life = Lifetime{Duration: s.duration, RenewBefore: (s.duration / 3).Truncate(time.Second)}
 	}
@@ -163,6 +165,13 @@ func (r *resolution) lifetime() Lifetime {
 		}
 	}
 	return life
+}
+
+func (d *Defaults) checkDuration(duration time.Duration) error {
+	if duration < d.MinDuration || duration > d.MaxDuration {
+		return fmt.Errorf("must be from %s to %s, the bounds of the configuration (lifetimes)", ShortDuration(d.MinDuration), ShortDuration(d.MaxDuration))
+	}
+	return nil
 }
 
 // ShortDuration formats whole seconds without the zero units of [time.Duration.String]:

@@ -2,6 +2,7 @@ package intent
 
 import (
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,10 +41,20 @@ type Defaults struct {
 	Restart   RestartPolicy
 	Companion bool
 
+	// Guard is what becomes of hand-written volumes of the CSI driver that claim more than
+	// the rules allow; Workloads, of pod templates and Namespaces that are not right.
+	Guard, Workloads Mode
+
 	// AllowedIssuers are the issuers that annotations may name, besides Issuer itself.
 	AllowedIssuers []IssuerRule
+	// WorkloadNames says whether a workload's name is a DNS name of its own while no
+	// Service has that name.
+	WorkloadNames bool
 	// AllowedNames are the grants of names that are not a pod's own.
 	AllowedNames []NameRule
+	// AllowedKeys are the kinds of private keys that annotations may ask for, besides Key
+	// itself: at most one rule for each algorithm.
+	AllowedKeys []KeyRule
 	// MinDuration and MaxDuration bound the annotation `duration`.
 	MinDuration, MaxDuration time.Duration
 }
@@ -77,9 +88,45 @@ type NameRule struct {
 	// DNSNames are names; a leading "*." stands for exactly one label, and also grants
 	// the wildcard itself.
 	DNSNames []string
-	// CommonNames are granted as they stand.
-	CommonNames []string
+	// URIs may hold wildcards as in path.Match, where "*" does not go past a "/".
+	URIs []string
+	// IPAddresses are granted one by one, in their canonical form.
+	IPAddresses []string
+	// CommonNames and the fields of the subject are granted as they stand.
+	CommonNames                                 []string
+	Organizations, OrganizationalUnits          []string
+	Countries, Provinces, Localities            []string
+	StreetAddresses, PostalCodes, SerialNumbers []string
 }
+
+// KeyRule bounds the sizes of keys of an algorithm, in bits; both are 0 for Ed25519.
+type KeyRule struct {
+	Algorithm        cmapi.PrivateKeyAlgorithm
+	MinSize, MaxSize int
+}
+
+// String returns "<algorithm> <least> to <greatest>".
+func (r KeyRule) String() string {
+	text := PrivateKey{Algorithm: r.Algorithm, Size: r.MinSize}.String()
+	if r.MinSize != r.MaxSize {
+		text += " to " + strconv.Itoa(r.MaxSize)
+	}
+	return text
+}
+
+// Mode says what becomes of what breaks a rule.
+type Mode string
+
+// ModeEnforce refuses it, ModeWarn lets it pass with the problems as warnings, and ModeOff
+// does not look at it.
+const (
+	ModeEnforce Mode = "enforce"
+	ModeWarn    Mode = "warn"
+	ModeOff     Mode = "off"
+)
+
+// Modes returns all of them, for messages and help.
+func Modes() []Mode { return []Mode{ModeEnforce, ModeWarn, ModeOff} }
 
 // matchesDNS reports whether the pattern, perhaps with a leading "*.", covers the name.
 func matchesDNS(pattern, name string) bool {
@@ -115,12 +162,20 @@ func BuiltinDefaults() *Defaults {
 			"consul-dataplane", "kuma-sidecar", "kuma-init",
 			"vault-agent", "vault-agent-init",
 		},
-		Env:         []EnvProfile{EnvMTLS},
-		PreStop:     PreStop{Seconds: 10, Method: PreStopSleep},
-		Probes:      ProbesKeep,
-		Reload:      ReloadNone,
-		Restart:     RestartPolicy{MaxConcurrentWorkloads: 10, Jitter: 10 * time.Minute},
-		Companion:   true,
+		Env:           []EnvProfile{EnvMTLS},
+		PreStop:       PreStop{Seconds: 10, Method: PreStopSleep},
+		Probes:        ProbesKeep,
+		Reload:        ReloadNone,
+		Restart:       RestartPolicy{MaxConcurrentWorkloads: 10, Jitter: 10 * time.Minute},
+		Companion:     true,
+		Guard:         ModeEnforce,
+		Workloads:     ModeEnforce,
+		WorkloadNames: true,
+		AllowedKeys: []KeyRule{
+			{Algorithm: cmapi.ECDSAKeyAlgorithm, MinSize: 256, MaxSize: 521},
+			{Algorithm: cmapi.RSAKeyAlgorithm, MinSize: 2048, MaxSize: 8192},
+			{Algorithm: cmapi.Ed25519KeyAlgorithm},
+		},
 		MinDuration: time.Hour,
 		MaxDuration: 365 * day,
 	}

@@ -35,8 +35,14 @@ func TestBuiltinDefaultsAreThoseOfTheDesign(t *testing.T) {
 		Reload:        "none",
 		Restart:       intent.RestartPolicy{MaxConcurrentWorkloads: 10, Jitter: 10 * time.Minute},
 		Companion:     true,
-		MinDuration:   time.Hour,
-		MaxDuration:   365 * day,
+		Guard:         "enforce",
+		Workloads:     "enforce",
+		WorkloadNames: true,
+		AllowedKeys: []intent.KeyRule{
+			{Algorithm: "ECDSA", MinSize: 256, MaxSize: 521}, {Algorithm: "RSA", MinSize: 2048, MaxSize: 8192}, {Algorithm: "Ed25519"},
+		},
+		MinDuration: time.Hour,
+		MaxDuration: 365 * day,
 	}, d)
 }
 

@@ -147,10 +147,71 @@ func grants(team string) *intent.Defaults {
 		{
 			Namespaces:  labels.SelectorFromSet(labels.Set{"team": team}),
 			DNSNames:    []string{"shop.example.com", "*.shop.example.com"},
-			CommonNames: []string{"The Shop"},
+			CommonNames: []string{"The Shop"}, Organizations: []string{"Retail"}, OrganizationalUnits: []string{"Web", "Back Office"},
 		},
 	}
 	return d
+}
+
+func TestSubject(t *testing.T) {
+	const organizations = `metadata.annotations[mtls.example.io/organizations]: Invalid value: "`
+	const units = `metadata.annotations[mtls.example.io/organizational-units]: Invalid value: "`
+	const why = `is not granted to namespace "shop" by the configuration (identity.allow)`
+	for name, c := range map[string]struct {
+		team  string
+		pairs []string
+		want  []string
+	}{
+		"granted":               {"retail", []string{"organizations", "Retail", "organizational-units", "Back Office,Web"}, nil},
+		"another's":             {"retail", []string{"organizations", "Bank"}, []string{organizations + `Bank": "Bank" ` + why + `; allowed: Retail`}},
+		"one of two":            {"retail", []string{"organizations", "Retail,Bank"}, []string{organizations + `Retail,Bank": "Bank" ` + why + `; allowed: Retail`}},
+		"in another case":       {"retail", []string{"organizations", "retail"}, []string{organizations + `retail": "retail" ` + why + `; allowed: Retail; did you mean "Retail"?`}},
+		"unit as organization":  {"retail", []string{"organizations", "Web"}, []string{organizations + `Web": "Web" ` + why + `; allowed: Retail`}},
+		"a common name as unit": {"retail", []string{"organizational-units", "The Shop"}, []string{units + `The Shop": "The Shop" ` + why + `; allowed: Web, Back Office`}},
+		"to another team":       {"other", []string{"organizations", "Retail"}, []string{organizations + `Retail": "Retail" ` + why}},
+		"masters":               {"other", []string{"organizations", "system:masters"}, []string{organizations + `system:masters": "system:masters" ` + why}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			result := intent.Resolve(grants(c.team), newNamespace(), newPod(append(c.pairs, "role", "client")...), nil)
+			assert.Equal(t, c.want, texts(result.Errors))
+		})
+	}
+}
+
+func TestWorkloadNamesAreTurnedOff(t *testing.T) {
+	d := intent.BuiltinDefaults()
+	d.WorkloadNames = false
+	result := intent.Resolve(d, newNamespace(), newPod("role", "server"), nil)
+	assert.Empty(t, mustIntent(t, result).Identity.DNSNames)
+	assert.False(t, result.NamedByWorkload)
+	refused := intent.Resolve(d, newNamespace(), newPod("role", "server", "dns-names", "web"), nil)
+	assert.Equal(t, []string{"metadata.annotations[mtls.example.io/dns-names]"}, fields(refused.Errors))
+}
+
+// TestNamedByWorkload: who lets the pod in has to verify its workload only where a name
+// rests on it.
+func TestNamedByWorkload(t *testing.T) {
+	for name, c := range map[string]struct {
+		services []intent.Service
+		pairs    []string
+		want     bool
+	}{
+		"no Service":                 {nil, []string{"role", "server"}, true},
+		"its Service":                {[]intent.Service{service("web", "web")}, []string{"role", "server"}, false},
+		"another Service":            {[]intent.Service{service("admin", "web")}, []string{"role", "server"}, false},
+		"asked for besides":          {[]intent.Service{service("admin", "web")}, []string{"role", "server", "dns-names", "web.shop"}, true},
+		"asked for, its Service's":   {twoServices(), []string{"role", "server", "dns-names", "web.shop"}, false},
+		"asked for by a client":      {nil, []string{"role", "client", "dns-names", "web"}, true},
+		"a client":                   {nil, []string{"role", "client"}, false},
+		"the name is another's":      {[]intent.Service{service("web", "db")}, []string{"role", "server"}, false},
+		"the common name of Service": {twoServices(), []string{"role", "server", "common-name", "web"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			result := intent.Resolve(intent.BuiltinDefaults(), newNamespace(), newPod(c.pairs...), c.services)
+			mustIntent(t, result)
+			assert.Equal(t, c.want, result.NamedByWorkload)
+		})
+	}
 }
 
 func TestDNSNames(t *testing.T) {
@@ -162,16 +223,26 @@ func TestDNSNames(t *testing.T) {
 			assert.Len(t, result.Intent.Identity.DNSNames, map[bool]int{true: 9, false: 8}[strings.Contains(name, "example")], "no name twice")
 		})
 	}
-	for _, name := range []string{
-		"db", "db.shop", "db.shop.svc", "db.shop.svc.cluster.local", "kubernetes.default.svc", "pay.example.com", "web.bank", "web.bank.svc",
-		"web.bank.svc.cluster.local", "web.shop.svc.cluster", "web.shop.svc.cluster.local.example.com", "web.shop.svc.svc", "a.b.shop.example.com",
-		"xshop.example.com", "example.com", "*.example.com", "*.shop", "*.shop.svc.cluster.local", "*.web.shop.svc.cluster.local", "*.web.shop",
-		"web-0.web.shop.svc.cluster.local", "shop", "shop.svc", "svc", "webs", "we", "10.0.0.1",
+	missing := func(service string) string {
+		return `; it is the pod's own once Service "` + service + `" exists and selects it`
+	}
+	const others = `; Service "cache" selects other pods: give this one the labels of its selector, or leave the name out`
+	const perPod = "; a pod gets its own name below a headless Service by itself"
+	for name, remedy := range map[string]string{
+		"db": missing("db"), "db.shop": missing("db"), "db.shop.svc": missing("db"), "db.shop.svc.cluster.local": missing("db"),
+		"shop": missing("shop"), "svc": missing("svc"), "webs": missing("webs"), "we": missing("we"),
+		"cache": others, "cache.shop": others, "cache.shop.svc.cluster.local": others,
+		"kubernetes.default.svc": `; it is a name of namespace "default"`,
+		"web.bank.svc":           `; it is a name of namespace "bank"`, "web.bank.svc.cluster.local": `; it is a name of namespace "bank"`,
+		"web.shop.svc.svc": "", "shop.svc": "", "web.bank": "", "pay.example.com": "", "web.shop.svc.cluster": "",
+		"web.shop.svc.cluster.local.example.com": "", "a.b.shop.example.com": "", "xshop.example.com": "", "example.com": "",
+		"*.example.com": "", "*.shop": "", "*.shop.svc.cluster.local": "", "*.web.shop.svc.cluster.local": "", "*.web.shop": "",
+		"web-0.web.shop.svc.cluster.local": perPod, "10.0.0.1": "",
 	} {
 		t.Run("refused "+name, func(t *testing.T) {
-			result := intent.Resolve(grants("retail"), newNamespace(), newPod("role", "server", "dns-names", name), twoServices())
+			result := intent.Resolve(grants("retail"), newNamespace(), newPod("role", "server", "dns-names", name), append(twoServices(), service("cache", "cache")))
 			want := `metadata.annotations[mtls.example.io/dns-names]: Invalid value: "` + name + `": the pod may not claim "` + name +
-				`": it is neither a name of a Service that selects the pod, nor of its workload, nor granted to namespace "shop" by the configuration (identity.allow)`
+				`": it is neither a name of a Service that selects the pod, nor of its workload, nor granted to namespace "shop" by the configuration (identity.allow)` + remedy
 			assert.Equal(t, []string{want}, texts(result.Errors))
 		})
 	}

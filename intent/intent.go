@@ -2,6 +2,7 @@ package intent
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -120,6 +121,14 @@ const DefaultIssuerGroup = "cert-manager.io"
 type PrivateKey struct {
 	Algorithm cmapi.PrivateKeyAlgorithm
 	Size      int
+}
+
+// String returns "<algorithm> <size>", or the algorithm of keys that have one size.
+func (k PrivateKey) String() string {
+	if k.Size == 0 {
+		return string(k.Algorithm)
+	}
+	return string(k.Algorithm) + " " + strconv.Itoa(k.Size)
 }
 
 // Lifetime of a certificate. RenewBefore is always shorter than Duration.

@@ -40,25 +40,28 @@ type Key struct {
 
 // The names of the keys that the code refers to besides the table.
 const (
-	keyRole            = "role"
-	keyDelivery        = "delivery"
-	keyService         = "service"
-	keyDNSNames        = "dns-names"
-	keyCommonName      = "common-name"
-	keyIssuer          = "issuer"
-	keyIssuerKind      = "issuer-kind"
-	keyIssuerGroup     = "issuer-group"
-	keyDuration        = "duration"
-	keyRenewBefore     = "renew-before"
-	keyKeyAlgorithm    = "key-algorithm"
-	keyKeySize         = "key-size"
-	keyContainers      = "containers"
-	keyFSGroup         = "fs-group"
-	keyReload          = "reload"
-	keyReloadSignal    = "reload-signal"
-	keyReloadContainer = "reload-container"
-	keyAgent           = "agent"
-	keyCompanion       = "companion"
+	keyRole                = "role"
+	keyDelivery            = "delivery"
+	keyService             = "service"
+	keyDNSNames            = "dns-names"
+	keyCommonName          = "common-name"
+	keyOrganizations       = "organizations"
+	keyOrganizationalUnits = "organizational-units"
+	keyIssuer              = "issuer"
+	keyIssuerKind          = "issuer-kind"
+	keyIssuerGroup         = "issuer-group"
+	keyDuration            = "duration"
+	keyRenewBefore         = "renew-before"
+	keyKeyAlgorithm        = "key-algorithm"
+	keyKeySize             = "key-size"
+	keyExcludeContainers   = "exclude-containers"
+	keyContainers          = "containers"
+	keyFSGroup             = "fs-group"
+	keyReload              = "reload"
+	keyReloadSignal        = "reload-signal"
+	keyReloadContainer     = "reload-container"
+	keyAgent               = "agent"
+	keyCompanion           = "companion"
 )
 
 // Keys returns the annotation table in the order of the documentation. It is the only
@@ -99,15 +102,15 @@ var table = [...]Key{
 		set:     setText(func(s *settings) *string { return &s.subject.CommonName }, subjectText),
 	},
 	{
-		Name: "organizations", Type: "list of texts, each at most 64 bytes", Scope: ScopeAny,
+		Name: keyOrganizations, Type: "list of texts, each at most 64 bytes", Scope: ScopeAny,
 		Default: "none",
-		Help:    "Organizations (O) of the subject.",
+		Help:    "Organizations (O) of the subject. Each must be granted by the configuration (`identity.allow`).",
 		set:     setList(func(s *settings) *[]string { return &s.subject.Organizations }, subjectText),
 	},
 	{
-		Name: "organizational-units", Type: "list of texts, each at most 64 bytes", Scope: ScopeAny,
+		Name: keyOrganizationalUnits, Type: "list of texts, each at most 64 bytes", Scope: ScopeAny,
 		Default: "none",
-		Help:    "Organizational units (OU) of the subject.",
+		Help:    "Organizational units (OU) of the subject. Each must be granted by the configuration (`identity.allow`).",
 		set:     setList(func(s *settings) *[]string { return &s.subject.OrganizationalUnits }, subjectText),
 	},
 	{
@@ -149,7 +152,7 @@ var table = [...]Key{
 	{
 		Name: keyKeySize, Type: "bits", Scope: ScopeAny,
 		Default: "ECDSA 256, RSA 2048",
-		Help:    "Size of the private key: ECDSA 256, 384 or 521; RSA 2048 to 8192; not for Ed25519.",
+		Help:    "Size of the private key: ECDSA 256, 384 or 521; RSA 2048 to 8192; not for Ed25519. Within the bounds of the configuration (`privateKey.allowed`).",
 		set:     setInteger(func(s *settings) *int64 { return &s.keySize }, 1, 8192),
 	},
 	{
@@ -159,7 +162,7 @@ var table = [...]Key{
 		set:     setList(func(s *settings) *[]string { return &s.containers }, dnsLabel),
 	},
 	{
-		Name: "exclude-containers", Type: "list of names", Scope: ScopeAny,
+		Name: keyExcludeContainers, Type: "list of names", Scope: ScopeAny,
 		Default: "the configuration's `containers.exclude`: known mesh and agent sidecars",
 		Help:    "Containers that get no files, besides those that the configuration excludes.",
 		set:     setList(func(s *settings) *[]string { return &s.exclude }, dnsLabel),

@@ -86,6 +86,8 @@ func hostile() []string {
 // it says of the others is short, printable and one line.
 func TestHostileValues(t *testing.T) {
 	subject := []string{"'; --", "../..", "WEB", cyrillic, "web.", ".", "..", "-", "*", "*.", "%00", "{}", "😀", "٣", "nil", "<script>"}
+	defaults := permissive()
+	defaults.AllowedNames[0].Organizations, defaults.AllowedNames[0].OrganizationalUnits = subject, subject
 	want := map[string][]string{
 		"organizations": subject, "organizational-units": subject,
 		"containers": {"nil"}, "exclude-containers": {"nil"}, "ca-bundle": {"nil"}, "issuer": {"nil"},
@@ -97,7 +99,7 @@ func TestHostileValues(t *testing.T) {
 		t.Run(key.Name, func(t *testing.T) {
 			var accepted []string
 			for _, value := range hostile() {
-				result := intent.Resolve(permissive(), newNamespace("role", "server"), newPod(key.Name, value), twoServices())
+				result := intent.Resolve(defaults, newNamespace("role", "server"), newPod(key.Name, value), twoServices())
 				if result.Intent != nil {
 					accepted = append(accepted, value)
 					continue

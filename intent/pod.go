@@ -99,6 +99,8 @@ type VolumeMount struct {
 	MountPath string `json:"mountPath"`
 	ReadOnly  bool   `json:"readOnly"`
 	SubPath   string `json:"subPath"`
+	// SubPathExpr is a subPath with variables.
+	SubPathExpr string `json:"subPathExpr"`
 }
 
 // Lifecycle is the part of corev1.Lifecycle that is needed.

@@ -21,6 +21,9 @@ type Result struct {
 	// Warnings tell what is legal but odd; each is one sentence. They may accompany an
 	// Intent or a Skip.
 	Warnings []string
+	// NamedByWorkload says that a DNS name is the pod's by its workload's name alone. A pod
+	// says by itself which workload that is: whoever lets it in has to verify it.
+	NamedByWorkload bool
 }
 
 // Resolve decides what the pod is and gets. For each key of the annotation table the
@@ -30,7 +33,7 @@ func Resolve(defaults *Defaults, ns *Namespace, pod *Pod, services []Service) Re
 	if !Concerns(pod.Metadata.Annotations) && !Concerns(ns.Annotations) {
 		return Result{Skip: SkipNoRole}
 	}
-	r := resolution{defaults: defaults, ns: ns, pod: pod, settings: newSettings(defaults)}
+	r := resolution{rights: rights{defaults: defaults, ns: ns, pod: pod}, settings: newSettings(defaults)}
 	r.collect()
 	r.parse()
 	skip := r.skip()
@@ -44,18 +47,17 @@ func Resolve(defaults *Defaults, ns *Namespace, pod *Pod, services []Service) Re
 	} else if skip != "" {
 		return Result{Errors: errs}
 	}
-	in := r.intent(services)
+	r.learn(services)
+	in := r.intent()
 	if errs := r.problems(); len(errs) > 0 {
 		return Result{Errors: errs}
 	}
-	return Result{Intent: in, Warnings: r.warnings}
+	return Result{Intent: in, Warnings: r.warnings, NamedByWorkload: r.byWorkload}
 }
 
 // resolution is the state of one Resolve.
 type resolution struct {
-	defaults *Defaults
-	ns       *Namespace
-	pod      *Pod
+	rights
 
 	raw      [len(table)]raw
 	settings settings
@@ -154,14 +156,14 @@ func refuseKeys(names []string, namespace bool) field.ErrorList {
 		if lookup(name) < 0 {
 			detail = unknownKey(name)
 		}
-		errs = append(errs, field.Invalid(root.Key(printable(name)), shorten(Prefix+name), detail))
+		errs = append(errs, field.Invalid(root.Key(printableKey(Prefix+name)), shorten(Prefix+name), detail))
 	}
 	return errs
 }
 
-// printable returns a key for a field path, which shows it as it stands.
-func printable(name string) string {
-	text := quote(Prefix + name)
+// printableKey returns a key for a field path, which shows it as it stands.
+func printableKey(key string) string {
+	text := quote(key)
 	return text[1 : len(text)-1]
 }
 

@@ -24,7 +24,7 @@ func permissive() *intent.Defaults {
 	d.AllowedNames = []intent.NameRule{{
 		Namespaces:  labels.Everything(),
 		DNSNames:    []string{"*.example.com", "example.org"},
-		CommonNames: []string{"Shop Web"},
+		CommonNames: []string{"Shop Web"}, Organizations: []string{"Retail", "Ümläut & Söhne"}, OrganizationalUnits: []string{"Web", "a", "b"},
 	}}
 	return d
 }

@@ -26,7 +26,8 @@ func benchHandler(b *testing.B) http.Handler {
 	defaults := intent.BuiltinDefaults()
 	return NewPodHandler(PodOptions{
 		Source: shop(), Metrics: newMetrics(b), Log: zapr.NewLogger(zap.New(core)),
-		Defaults: func() *intent.Defaults { return defaults },
+		VerifyWorkload: believe,
+		Defaults:       func() *intent.Defaults { return defaults },
 	})
 }
 

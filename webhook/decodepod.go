@@ -208,6 +208,8 @@ func (r *reader) volumeMount(m *intent.VolumeMount) error {
 			return r.boolean(&m.ReadOnly)
 		case "subPath":
 			return r.str(&m.SubPath)
+		case "subPathExpr":
+			return r.str(&m.SubPathExpr)
 		}
 		return r.skip()
 	})

@@ -2,8 +2,10 @@
 // decisions go out.
 //
 // An AdmissionReview is decoded (decode.go, only the parts that a decision needs), the
-// pod's Namespace and Services are looked up (lookup.go, source.go), intent.Resolve decides,
+// pod's Namespace and Services are looked up (lookup.go, source.go), intent.Admit decides,
 // and injector.Patch says what changes (pod.go); the answer is written by response.go.
+// Those who write workloads and Namespaces are told what their pods will be told
+// (workload.go, namespace.go, and workloads.go for what both have in common).
 // Around that stand the metrics (metrics.go) and the server with its certificate, its
 // readiness and its way to stop (server.go).
 //

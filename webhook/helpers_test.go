@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"example.io/mtls-injector/intent"
@@ -84,6 +85,9 @@ func shop() *memory {
 	}}}
 }
 
+// believe takes every pod's word for its workload.
+func believe(context.Context, *intent.Pod, bool) (*field.Error, error) { return nil, nil }
+
 func newMetrics(t testing.TB) *Metrics {
 	t.Helper()
 	m, err := NewMetrics(prometheus.NewRegistry())
@@ -93,7 +97,7 @@ func newMetrics(t testing.TB) *Metrics {
 
 func newTestHandler(t testing.TB, source Source) http.Handler {
 	t.Helper()
-	return NewPodHandler(PodOptions{Source: source, Metrics: newMetrics(t), Defaults: intent.BuiltinDefaults, Log: logr.Discard()})
+	return NewPodHandler(PodOptions{Source: source, Metrics: newMetrics(t), Defaults: intent.BuiltinDefaults, VerifyWorkload: believe, Log: logr.Discard()})
 }
 
 func fixture(t testing.TB, name string) []byte {

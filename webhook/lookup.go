@@ -4,7 +4,12 @@ package webhook
 // does not have it, at the API server.
 
 import (
+	"bytes"
+	"context"
+	"fmt"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"example.io/mtls-injector/intent"
 )
@@ -26,10 +31,13 @@ func (h *podHandler) lookUp(namespace string) nearby {
 }
 
 // concerns reports whether more than the pod's metadata is needed: it is not when
-// neither the pod nor its namespace says a word about us, as then [intent.Resolve]
-// returns [intent.SkipNoRole] whatever else stands in the pod.
-func (n *nearby) concerns(pod *intent.Pod) bool {
-	return !n.known || intent.Concerns(pod.Metadata.Annotations) || intent.Concerns(n.Namespace.Annotations)
+// neither the pod nor its namespace says a word about us, and nothing in the request is
+// called as the CSI driver is, as then [intent.Admit] returns [intent.SkipNoRole]
+// whatever else stands in the pod. The API server writes its requests itself, so no user
+// can spell the driver's name in another way.
+func (n *nearby) concerns(pod *intent.Pod, body []byte) bool {
+	return !n.known || intent.Concerns(pod.Metadata.Annotations) || intent.Concerns(n.Namespace.Annotations) ||
+		bytes.Contains(body, []byte(intent.CSIDriver))
 }
 
 // resolve decides with what the cache holds, and asks the API server where that may be
@@ -40,27 +48,47 @@ func (n *nearby) concerns(pod *intent.Pod) bool {
 // Service's name until the pod is made anew. The same holds for a namespace that is new. So
 // the decision is made again on live data when the namespace is not in the cache, when a
 // server is selected by no Service that is known, or by a young one, which may not have
-// come alone, and before a pod is refused. All other pods, and that is nearly all of them,
+// come alone, where a name rests on the workload's alone, and before a pod is refused. All other pods, and that is nearly all of them,
 // cost the API server nothing.
 func (h *podHandler) resolve(c call, q *request, near nearby) (intent.Result, error) {
 	defaults := h.Defaults()
-	if near.known {
-		result := intent.Resolve(defaults, near.Namespace, q.Pod, near.Services)
-		if !near.mayBeStale(&result, q.Pod, c.came) {
-			return result, nil
-		}
-	}
 	ctx, cancel := c.lookupContext()
 	defer cancel()
+	if near.known {
+		result := intent.Admit(defaults, near.Namespace, q.Pod, near.Services)
+		if !near.mayBeStale(&result, q.Pod, c.came) {
+			return h.verify(ctx, q, &result)
+		}
+	}
 	found, err := h.Source.Live(ctx, q.Namespace)
 	if err != nil {
 		return intent.Result{}, err
 	}
-	return intent.Resolve(defaults, found.Namespace, q.Pod, found.Services), nil
+	result := intent.Admit(defaults, found.Namespace, q.Pod, found.Services)
+	return h.verify(ctx, q, &result)
+}
+
+// verify makes sure that the pod is of the workload whose name or Secret it gets: owner
+// references and names are what the one who makes the pod says.
+func (h *podHandler) verify(ctx context.Context, q *request, result *intent.Result) (intent.Result, error) {
+	getsSecret := result.Intent != nil && result.Intent.Delivery == intent.DeliverySecret
+	if !getsSecret && !result.NamedByWorkload {
+		return *result, nil
+	}
+	problem, err := h.VerifyWorkload(ctx, q.Pod, result.NamedByWorkload)
+	if err != nil {
+		return intent.Result{}, fmt.Errorf("verifying the pod's workload: %w", err)
+	}
+	if problem != nil {
+		return intent.Result{Errors: field.ErrorList{problem}}, nil //nolint:nilerr // the pod's problem is the verdict, no failure
+	}
+	return *result, nil
 }
 
 func (n *nearby) mayBeStale(result *intent.Result, pod *intent.Pod, now time.Time) bool {
 	switch {
+	case result.NamedByWorkload: // only if no Service has the name now
+		return true
 	case result.Intent != nil:
 		return result.Intent.Role.IsServer() && n.mayLackService(pod, now)
 	default:

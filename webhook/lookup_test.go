@@ -141,7 +141,7 @@ func TestTakenSecretUnknown(t *testing.T) {
 	source.taken = map[string]bool{"shop/db-mtls-statefulset": true}
 	var log strings.Builder
 	metrics := newMetrics(t)
-	handler := NewPodHandler(PodOptions{Source: source, Metrics: metrics, Defaults: intent.BuiltinDefaults, Log: textLogger(&log, 0)})
+	handler := NewPodHandler(PodOptions{Source: source, Metrics: metrics, Defaults: intent.BuiltinDefaults, VerifyWorkload: believe, Log: textLogger(&log, 0)})
 	assert.Equal(t, usual, post(t, handler, review))
 	assertCounted(t, metrics, label{outcomeInjected, reasonPatched})
 	first, _, _ := strings.Cut(log.String(), "\n")
@@ -160,7 +160,7 @@ func TestTakenSecretAfterLive(t *testing.T) {
 		onLive:   func(ctx context.Context) (Surroundings, error) { note(ctx); return surroundings(nil), nil },
 		onSecret: func(ctx context.Context) error { note(ctx); return nil },
 	}
-	handler := NewPodHandler(PodOptions{Source: source, Metrics: newMetrics(t), Defaults: intent.BuiltinDefaults, Log: logr.Discard()})
+	handler := NewPodHandler(PodOptions{Source: source, Metrics: newMetrics(t), Defaults: intent.BuiltinDefaults, VerifyWorkload: believe, Log: logr.Discard()})
 	post(t, handler, reviewOf(t, podFiles(t)["statefulset"]))
 	require.Len(t, deadlines, 2)
 	assert.Equal(t, deadlines[0], deadlines[1])

@@ -3,6 +3,7 @@ package webhook
 // The handler: from the request to the verdict.
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"example.io/mtls-injector/injector"
 	"example.io/mtls-injector/intent"
@@ -27,7 +29,11 @@ type PodOptions struct {
 	Metrics *Metrics
 	// Defaults returns the configuration in force. It is called once a request.
 	Defaults func() *intent.Defaults
-	Log      logr.Logger
+	// VerifyWorkload asks the API server whether a pod is of the workload that it says it
+	// is of; named says that the pod is to get the workload's name, too. It returns what is
+	// wrong with the pod, or an error when it cannot be told.
+	VerifyWorkload func(ctx context.Context, pod *intent.Pod, named bool) (*field.Error, error)
+	Log            logr.Logger
 }
 
 // NewPodHandler returns the handler of [PodPath]: mutating admission of v1 Pods.
@@ -84,7 +90,7 @@ func (h *podHandler) serve(s *scratch, w http.ResponseWriter, c call) (v verdict
 	var near nearby
 	q, f := s.read(w, c.Request, func(q *request) bool {
 		near = h.lookUp(q.Namespace)
-		return near.concerns(q.Pod)
+		return near.concerns(q.Pod, s.body.Bytes())
 	})
 	if f != nil {
 		return f.verdict(nil)

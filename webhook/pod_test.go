@@ -66,7 +66,7 @@ func TestAdmission(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			source := everywhere(surroundings(tt.namespace))
 			metrics := newMetrics(t)
-			handler := NewPodHandler(PodOptions{Source: source, Metrics: metrics, Defaults: intent.BuiltinDefaults, Log: logr.Discard()})
+			handler := NewPodHandler(PodOptions{Source: source, Metrics: metrics, Defaults: intent.BuiltinDefaults, VerifyWorkload: believe, Log: logr.Discard()})
 			requireGolden(t, name, goldenOf(t, send(handler, reviewOf(t, pods[tt.pod]))))
 			assert.Equal(t, tt.lives, source.lives.Load(), "reads of Namespace and Services")
 			assert.Equal(t, tt.secrets, source.secrets.Load(), "reads of Secrets")
@@ -80,7 +80,7 @@ func TestAdmissionTwice(t *testing.T) {
 	for _, name := range []string{"deployment", "client-job", "statefulset", "daemonset", "restricted"} {
 		t.Run(name, func(t *testing.T) {
 			metrics := newMetrics(t)
-			handler := NewPodHandler(PodOptions{Source: everywhere(surroundings(nil)), Metrics: metrics, Defaults: intent.BuiltinDefaults, Log: logr.Discard()})
+			handler := NewPodHandler(PodOptions{Source: everywhere(surroundings(nil)), Metrics: metrics, Defaults: intent.BuiltinDefaults, VerifyWorkload: believe, Log: logr.Discard()})
 			review := reviewOf(t, podFiles(t)[name])
 			injected := patchedObject(t, review, post(t, handler, review))
 			response := post(t, handler, reviewOf(t, json.RawMessage(injected)))
@@ -172,7 +172,7 @@ func TestStaleCache(t *testing.T) {
 
 func TestLookupFails(t *testing.T) {
 	metrics := newMetrics(t)
-	handler := NewPodHandler(PodOptions{Source: &memory{}, Metrics: metrics, Defaults: intent.BuiltinDefaults, Log: logr.Discard()})
+	handler := NewPodHandler(PodOptions{Source: &memory{}, Metrics: metrics, Defaults: intent.BuiltinDefaults, VerifyWorkload: believe, Log: logr.Discard()})
 	w := send(handler, fixture(t, "injected"))
 	assert.Equal(t, http.StatusInternalServerError, w.Code)
 	assert.Equal(t, "the API server is not there\n", w.Body.String())

@@ -69,7 +69,7 @@ func TestOddRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			metrics := newMetrics(t)
-			handler := NewPodHandler(PodOptions{Source: shop(), Metrics: metrics, Defaults: intent.BuiltinDefaults, Log: logr.Discard()})
+			handler := NewPodHandler(PodOptions{Source: shop(), Metrics: metrics, Defaults: intent.BuiltinDefaults, VerifyWorkload: believe, Log: logr.Discard()})
 			r := httptest.NewRequest(http.MethodPost, PodPath, nil)
 			r.Header.Set("Content-Type", "application/json")
 			setBody(r, string(fixture(t, "injected")))

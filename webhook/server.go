@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -89,9 +90,11 @@ func (s *Server) Hooks() ctrlwebhook.Server { return s.hooks }
 // Options are what the webhook works with. Every field is needed.
 type Options struct {
 	// Defaults returns the configuration in force, or nil when there is none yet.
-	Defaults   func() *intent.Defaults
-	Registerer prometheus.Registerer
-	Log        logr.Logger
+	Defaults func() *intent.Defaults
+	// VerifyWorkload is for [PodOptions].
+	VerifyWorkload func(ctx context.Context, pod *intent.Pod, named bool) (*field.Error, error)
+	Registerer     prometheus.Registerer
+	Log            logr.Logger
 }
 
 // SetupWithManager has the manager run the server, its certificate's watch and the
@@ -106,7 +109,10 @@ func (s *Server) SetupWithManager(ctx context.Context, mgr manager.Manager, opts
 	if err != nil {
 		return fmt.Errorf("webhook metrics: %w", err)
 	}
-	s.handle(PodPath, NewPodHandler(PodOptions{Source: cluster, Metrics: metrics, Defaults: opts.Defaults, Log: opts.Log}))
+	pods := PodOptions{Source: cluster, Metrics: metrics, Defaults: opts.Defaults, VerifyWorkload: opts.VerifyWorkload, Log: opts.Log}
+	s.handle(PodPath, NewPodHandler(pods))
+	s.handle(WorkloadPath, NewWorkloadHandler(WorkloadOptions{PodOptions: pods, Bundles: cluster}))
+	s.handle(NamespacePath, NewNamespaceHandler(pods))
 	mgr.GetWebhookServer() // adds it to what the manager runs
 	if err := mgr.Add(s.certificate); err != nil {
 		return fmt.Errorf("serving certificate: %w", err)

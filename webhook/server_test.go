@@ -112,7 +112,7 @@ func TestDrain(t *testing.T) {
 				<-release
 				return shop().cached["shop"], ctx.Err()
 			}}
-			slow := NewPodHandler(PodOptions{Source: source, Metrics: newMetrics(t), Defaults: intent.BuiltinDefaults, Log: logr.Discard()})
+			slow := NewPodHandler(PodOptions{Source: source, Metrics: newMetrics(t), Defaults: intent.BuiltinDefaults, VerifyWorkload: believe, Log: logr.Discard()})
 			r := run(t, http2, 300*time.Millisecond, slow)
 			for name, err := range r.ready() {
 				require.NoError(t, err, name)
@@ -276,9 +276,17 @@ func TestSetupWithManager(t *testing.T) {
 	r := &running{Server: server, address: fmt.Sprintf("127.0.0.1:%d", port), roots: roots}
 	answer := r.post(t, r.client(true), fixture(t, "injected"))
 	assert.Contains(t, string(decodeResponse(t, answer.body).Patch), "orders.shop.svc.cluster.local")
+	for _, path := range []string{PodPath, WorkloadPath, NamespacePath} {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+r.address+path, nil)
+		require.NoError(t, err)
+		response, err := r.client(true).Do(request)
+		require.NoError(t, err)
+		response.Body.Close()
+		assert.Equal(t, http.StatusMethodNotAllowed, response.StatusCode, path)
+	}
 	families, err := registry.Gather()
 	require.NoError(t, err)
-	assert.Len(t, families, 3)
+	assert.Len(t, families, 4)
 
 	stop()
 	assert.NoError(t, <-ended)

@@ -21,6 +21,7 @@ func TestPanic(t *testing.T) {
 	explode := true
 	handler := NewPodHandler(PodOptions{
 		Source: shop(), Metrics: metrics, Log: textLogger(&log, 0),
+		VerifyWorkload: believe,
 		Defaults: func() *intent.Defaults {
 			if explode {
 				panic("the fuse")
@@ -68,7 +69,7 @@ func TestLog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log strings.Builder
-			send(NewPodHandler(PodOptions{Source: tt.source, Metrics: newMetrics(t), Defaults: intent.BuiltinDefaults, Log: textLogger(&log, tt.verbosity)}), tt.body)
+			send(NewPodHandler(PodOptions{Source: tt.source, Metrics: newMetrics(t), Defaults: intent.BuiltinDefaults, VerifyWorkload: believe, Log: textLogger(&log, tt.verbosity)}), tt.body)
 			got := strings.TrimSpace(log.String())
 			got = replaceAfter(got, `"seconds"=`, " ", "S")
 			got = replaceAfter(got, `"fields"=`, "\n", "FIELDS")

@@ -8,13 +8,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	certutil "k8s.io/client-go/util/cert"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/e2e/internal/binaries"
 )
@@ -40,6 +40,9 @@ type WebhookOptions struct {
 	Binary string
 	// Name is the MutatingWebhookConfiguration's; default "mtls-injector".
 	Name string
+	// Workloads are kinds that are validated besides the built-in ones: custom resources with
+	// a pod template at spec.template.
+	Workloads []admissionv1.Rule
 	// Unregistered leaves the API server unaware of it until Register.
 	Unregistered bool
 	// Kubeconfig is how it reaches the API server; by default directly, as InjectorConfig's
@@ -61,9 +64,10 @@ type Webhook struct {
 	// PID is its process.
 	PID int
 
-	cluster *Cluster
-	process *process
-	dir     string
+	cluster   *Cluster
+	process   *process
+	dir       string
+	workloads []admissionv1.Rule
 }
 
 // RunWebhook starts the injector's webhook as a user with its own permissions only,
@@ -80,7 +84,7 @@ func (c *Cluster) RunWebhook(ctx context.Context, opts WebhookOptions) (*Webhook
 	if opts.Name == "" {
 		opts.Name = injectorUser
 	}
-	w := &Webhook{Name: opts.Name, cluster: c}
+	w := &Webhook{Name: opts.Name, cluster: c, workloads: opts.Workloads}
 	if err := w.writeServingCertificate(); err != nil {
 		return nil, err
 	}
@@ -95,9 +99,13 @@ func (c *Cluster) RunWebhook(ctx context.Context, opts WebhookOptions) (*Webhook
 	return w, w.Register(ctx)
 }
 
-// Register makes the API server send it the pods of namespaces that are opted in.
+// Register makes the API server send it the pods and workloads of namespaces that are opted
+// in, and these Namespaces.
 func (w *Webhook) Register(ctx context.Context) error {
-	return w.cluster.RegisterWebhook(ctx, w.Name, w.URL, w.CABundle)
+	if err := w.cluster.RegisterWebhook(ctx, w.Name, w.URL, w.CABundle); err != nil {
+		return err
+	}
+	return w.cluster.RegisterValidation(ctx, w.Name, strings.TrimSuffix(w.URL, webhookPath), w.CABundle, w.workloads...)
 }
 
 // Unregister undoes Register.
@@ -156,15 +164,6 @@ func (c *Cluster) RegisterWebhook(ctx context.Context, name, url string, caBundl
 	}
 	if err := c.Client.Create(ctx, config); err != nil {
 		return fmt.Errorf("registering the webhook %s: %w", name, err)
-	}
-	return nil
-}
-
-// UnregisterWebhook undoes RegisterWebhook.
-func (c *Cluster) UnregisterWebhook(ctx context.Context, name string) error {
-	config := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if err := client.IgnoreNotFound(c.Client.Delete(ctx, config)); err != nil {
-		return fmt.Errorf("unregistering the webhook %s: %w", name, err)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"example.io/mtls-injector/cmd/kubectl-mtls/manifest"
 	"example.io/mtls-injector/cmd/kubectl-mtls/offline"
 	"example.io/mtls-injector/injector"
+	"example.io/mtls-injector/intent"
 )
 
 // errNothingPrinted follows the problems on the standard error.
@@ -60,14 +61,16 @@ func (o *Options) plan(docs []*manifest.Document) (changes []change, bad bool) {
 	for i := range decisions {
 		d := &decisions[i]
 		var patch injector.Result
+		var odd []string
 		errs := d.Errors
 		if d.Intent != nil {
 			patch = injector.Patch(d.Pod, d.Intent)
 			errs = d.Place(patch.Errors)
+			odd = intent.Odd(d.Pod, d.Intent)
 		}
 		o.tellErrors(d.Object, errs)
 		bad = bad || len(errs) > 0
-		for _, warning := range append(d.Warnings, patch.Warnings...) {
+		for _, warning := range slices.Concat(d.Warnings, patch.Warnings, odd) {
 			o.tell("warning: %s: %s", place(d.Object), warning)
 		}
 		if len(errs) == 0 && !o.Quiet {

@@ -17,6 +17,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"example.io/mtls-injector/cmd/kubectl-mtls/manifest"
 	"example.io/mtls-injector/cmd/kubectl-mtls/offline"
@@ -132,7 +133,7 @@ func webhookFor(t *testing.T, docs []*manifest.Document) http.Handler {
 			}
 		}
 	}
-	return webhook.NewPodHandler(webhook.PodOptions{Source: source, Metrics: metrics, Defaults: defaults, Log: logr.Discard()})
+	return webhook.NewPodHandler(webhook.PodOptions{Source: source, Metrics: metrics, Defaults: defaults, VerifyWorkload: func(context.Context, *intent.Pod, bool) (*field.Error, error) { return nil, nil }, Log: logr.Discard()})
 }
 
 // surroundings is a Source in memory, by namespace.

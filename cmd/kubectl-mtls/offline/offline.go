@@ -1,7 +1,7 @@
 // Package offline decides about the pods in manifests as the webhook decides about those
 // of a cluster. It is the front desk of the command line: it makes of a workload's
 // template the pod that the controller would create, finds the Namespace and the Services
-// in the same input, and asks [intent.Resolve].
+// in the same input, and asks [intent.Admit].
 package offline
 
 import (
@@ -38,7 +38,7 @@ type Decision struct {
 	Path []string
 	// Pod is the pod or template as it stands in the manifest.
 	Pod *intent.Pod
-	// Result is that of [intent.Resolve]; the paths of its errors begin at the document.
+	// Result is that of [intent.Admit]; the paths of its errors begin at the document.
 	intent.Result
 }
 
@@ -216,7 +216,7 @@ func (w *world) decide(o *manifest.Object, path []string) Decision {
 	namespace := w.namespaceOf(o)
 	pod, missing := asCreated(o, d.Pod)
 	pod.Metadata.Namespace = namespace
-	d.Result = intent.Resolve(w.options.Defaults, w.namespace(namespace), pod, w.services[namespace])
+	d.Result = intent.Admit(w.options.Defaults, w.namespace(namespace), pod, w.services[namespace])
 	d.Errors = d.Place(d.Errors)
 	if missing != nil && d.Intent != nil {
 		d.Result = intent.Result{Errors: field.ErrorList{missing}}

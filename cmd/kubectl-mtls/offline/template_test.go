@@ -3,7 +3,6 @@ package offline
 import (
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -16,39 +15,16 @@ func object(apiVersion, kind, name string) *manifest.Object {
 	return &manifest.Object{APIVersion: apiVersion, Kind: kind, Name: name}
 }
 
-// What controllers make of a template: the names are only stand-ins, the form is theirs.
-func TestAsCreated(t *testing.T) {
-	owned := func(apiVersion, kind, name string, labels map[string]string) intent.PodMetadata {
-		return intent.PodMetadata{
-			GenerateName: name + "-", Labels: labels, Annotations: map[string]string{"a": "1"},
-			OwnerReferences: []intent.OwnerReference{{APIVersion: apiVersion, Kind: kind, Name: name, Controller: true}},
-		}
-	}
-	for name, c := range map[string]struct {
-		object *manifest.Object
-		want   intent.PodMetadata
-	}{
-		"Deployment":  {object("apps/v1", "Deployment", "web"), owned("apps/v1", "ReplicaSet", "web-5d9c7f8b6d", map[string]string{"app": "x", "pod-template-hash": "5d9c7f8b6d"})},
-		"Rollout":     {object("argoproj.io/v1alpha1", "Rollout", "web"), owned("apps/v1", "ReplicaSet", "web-5d9c7f8b6d", map[string]string{"app": "x", "rollouts-pod-template-hash": "5d9c7f8b6d"})},
-		"StatefulSet": {object("apps/v1", "StatefulSet", "db"), owned("apps/v1", "StatefulSet", "db", map[string]string{"app": "x"})},
-		"CronJob":     {object("batch/v1", "CronJob", "night"), owned("batch/v1", "Job", "night-29000000", map[string]string{"app": "x"})},
-		"Job":         {object("batch/v1", "Job", "load"), owned("batch/v1", "Job", "load", map[string]string{"app": "x", "job-name": "load", "batch.kubernetes.io/job-name": "load"})},
-		"custom":      {object("x.io/v1", "Fleet", "ships"), owned("x.io/v1", "Fleet", "ships", map[string]string{"app": "x"})},
-		"a Deployment that is none": {
-			object("x.io/v1", "Deployment", "web"), owned("x.io/v1", "Deployment", "web", map[string]string{"app": "x"}),
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			template := &intent.Pod{
-				Metadata: intent.PodMetadata{Name: "ignored", Labels: map[string]string{"app": "x"}, Annotations: map[string]string{"a": "1"}},
-				Spec:     intent.PodSpec{ServiceAccountName: "robot"},
-			}
-			pod, missing := asCreated(c.object, template)
-			require.Nil(t, missing)
-			assert.Empty(t, cmp.Diff(&intent.Pod{Metadata: c.want, Spec: intent.PodSpec{ServiceAccountName: "robot"}}, pod))
-			assert.Equal(t, map[string]string{"app": "x"}, template.Metadata.Labels, "the template stays as it is")
-		})
-	}
+func TestAsCreatedOfATemplate(t *testing.T) {
+	template := &intent.Pod{Metadata: intent.PodMetadata{Name: "ignored"}, Spec: intent.PodSpec{ServiceAccountName: "robot"}}
+	pod, missing := asCreated(object("apps/v1", "StatefulSet", "db"), template)
+	require.Nil(t, missing)
+	assert.Equal(t, intent.Workload{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "db"}, intent.WorkloadOf(pod))
+	assert.Equal(t, "robot", pod.Spec.ServiceAccountName)
+
+	_, missing = asCreated(object("apps/v1", "StatefulSet", ""), template)
+	require.NotNil(t, missing)
+	assert.Equal(t, "metadata.name: Required value: the identity depends on the workload's name; let the webhook inject what gets its name in the cluster", missing.Error())
 }
 
 func TestAsCreatedOfABarePod(t *testing.T) {
@@ -57,16 +33,6 @@ func TestAsCreatedOfABarePod(t *testing.T) {
 	require.Nil(t, missing, "the webhook takes such a pod by its prefix, too")
 	assert.Equal(t, pod, created)
 	assert.NotSame(t, pod, created)
-}
-
-func TestAsCreatedWithoutLabels(t *testing.T) {
-	pod, missing := asCreated(object("apps/v1", "Deployment", "web"), &intent.Pod{})
-	require.Nil(t, missing)
-	assert.Equal(t, map[string]string{"pod-template-hash": templateHash}, pod.Metadata.Labels)
-
-	pod, missing = asCreated(object("apps/v1", "DaemonSet", "web"), &intent.Pod{})
-	require.Nil(t, missing)
-	assert.Nil(t, pod.Metadata.Labels)
 }
 
 func TestPlace(t *testing.T) {

@@ -94,7 +94,8 @@ func runWebhook(ctx context.Context, s *settings, version string, log logr.Logge
 		return fmt.Errorf("configuration: %w", err)
 	}
 	err = server.SetupWithManager(ctx, mgr, webhook.Options{
-		Defaults: watcher.Current, Registerer: registerer, Log: log.WithName("webhook"),
+		Defaults: watcher.Current, VerifyWorkload: certs.WorkloadVerifier{Reader: mgr.GetAPIReader()}.Verify,
+		Registerer: registerer, Log: log.WithName("webhook"),
 	})
 	if err != nil {
 		return err
