@@ -23,16 +23,20 @@ type surroundings struct {
 // resolveFor decides anew what admission decided, and keeps the surroundings in which it did.
 // Without an intent, the outcome says why.
 func (r *reconciler) resolveFor(ctx context.Context, l *look, pod *corev1.Pod) (*intent.Intent, outcome, error) {
-	if l.namespace == nil {
-		around, err := r.around(ctx, pod.Namespace)
-		if err != nil || around.namespace == nil {
-			return nil, terminating, err
-		}
-		l.surroundings = around
+	if err := r.learn(ctx, l, pod.Namespace); err != nil || l.namespace == nil {
+		return nil, terminating, err
 	}
 	decided, result := r.decide(ctx, &l.surroundings, pod)
 	l.namedByWorkload = decided.NamedByWorkload
 	return decided.Intent, result, nil
+}
+
+// learn reads the surroundings once a look; namespace stays nil when it is gone.
+func (r *reconciler) learn(ctx context.Context, l *look, namespace string) (err error) {
+	if l.namespace == nil {
+		l.surroundings, err = r.around(ctx, namespace)
+	}
+	return err
 }
 
 // around reads a pod's surroundings; namespace is nil when it is gone.

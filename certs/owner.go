@@ -30,25 +30,27 @@ type chain []metav1.OwnerReference
 
 func (c chain) owner() metav1.OwnerReference { return c[len(c)-1] }
 
-// verifiedChain follows a pod's owners as far as its workload. The error is errUnverified
-// when the chain is not real, another when it cannot be known now.
-func verifiedChain(ctx context.Context, reader client.Reader, pod *corev1.Pod) (chain, error) {
+// verifiedChain follows a pod's owners as far as its workload, and returns the direct one as
+// well, if it could be read. The error is errUnverified when the chain is not real, another
+// when it cannot be known now.
+func verifiedChain(ctx context.Context, reader client.Reader, pod *corev1.Pod) (chain, *unstructured.Unstructured, error) {
 	direct := metav1.GetControllerOfNoCopy(pod)
 	if direct == nil {
-		return chain{selfReference(pod)}, nil
+		return chain{selfReference(pod)}, nil, nil
 	}
 	object, err := getOwner(ctx, reader, pod.Namespace, direct)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if object != nil && !selects(direct, object, pod.Labels) {
-		return nil, fmt.Errorf("%w: %s %s does not select the pod", errUnverified, direct.Kind, direct.Name)
+		return nil, nil, fmt.Errorf("%w: %s %s does not select the pod", errUnverified, direct.Kind, direct.Name)
 	}
 	workload := intent.WorkloadOfPod(pod)
 	if object == nil || isKind(direct, workload.APIVersion, workload.Kind) {
-		return chain{*direct}, nil
+		return chain{*direct}, object, nil
 	}
-	return climb(*direct, metav1.GetControllerOfNoCopy(object), workload)
+	owners, err := climb(*direct, metav1.GetControllerOfNoCopy(object), workload)
+	return owners, object, err
 }
 
 // selfReference refers to the pod, as to the owner that a bare one is of its companion.
@@ -59,27 +61,34 @@ func selfReference(pod *corev1.Pod) metav1.OwnerReference {
 // decidingPod returns the newest of the living pods whose owners are real, and the
 // companion's where there is one: a namesake's pods have no say in it. Pods with invented
 // owners have none anyway; when there are no others, the error is the newest one's.
-func (r *reconciler) decidingPod(ctx context.Context, l *look) (*corev1.Pod, chain, error) {
+func (r *reconciler) decidingPod(ctx context.Context, l *look) (*decider, error) {
 	var first error
-	var other *corev1.Pod
-	var otherOwners chain
+	var other *decider
 	for _, pod := range l.alive {
-		owners, err := verifiedChain(ctx, r.live, pod)
+		owners, direct, err := verifiedChain(ctx, r.live, pod)
 		switch {
 		case err == nil && (l.cert == nil || isOurs(l.cert, owners, intent.WorkloadOfPod(pod).Name)):
-			return pod, owners, nil
+			return &decider{pod, owners, direct}, nil
 		case err == nil && other == nil:
-			other, otherOwners = pod, owners
+			other = &decider{pod, owners, direct}
 		case ignoreUnverified(err) != nil:
-			return nil, nil, err
+			return nil, err
 		case err != nil && first == nil:
 			first = fmt.Errorf("pod %s: %w", pod.Name, err)
 		}
 	}
 	if other != nil {
-		return other, otherOwners, nil
+		return other, nil
 	}
-	return nil, nil, first
+	return nil, first
+}
+
+// decider is the pod that decides, with its verified owners, and the direct one of them as
+// it was read; nil if there is none or it is not ours to read.
+type decider struct {
+	pod    *corev1.Pod
+	owners chain
+	direct *unstructured.Unstructured
 }
 
 // climb adds the controller above a ReplicaSet or Job, which must be the workload that

@@ -80,7 +80,7 @@ func TestVerifiedChain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, test.objects...)
 			w.refuseGet = func(client.Object, client.ObjectKey) error { return test.refuse }
-			got, err := verifiedChain(t.Context(), w, test.pod)
+			got, _, err := verifiedChain(t.Context(), w, test.pod)
 			if test.wantErr != "" {
 				require.EqualError(t, err, test.wantErr)
 				assert.Equal(t, strings.HasPrefix(test.wantErr, "owner not verified"), errors.Is(err, errUnverified))

@@ -140,9 +140,14 @@ func claims(cert *cmapi.Certificate, pod *corev1.Pod) bool {
 
 // bring brings the companion to what the newest verified pod wants.
 func (r *reconciler) bring(ctx context.Context, l *look) (step, error) {
-	pod, owners, err := r.decidingPod(ctx, l)
+	newest, err := r.decidingPod(ctx, l)
 	if err != nil {
 		return unverified(ctx, err)
+	}
+	owners := newest.owners
+	pod, err := r.asTemplate(ctx, l, newest)
+	if err != nil {
+		return step{}, err
 	}
 	in, result, err := r.resolveFor(ctx, l, pod)
 	switch {

@@ -193,7 +193,7 @@ func (r *reconciler) asksForRestart(ctx context.Context, l *look, hash string) (
 		if !l.isOutdated(pod, hash) {
 			continue
 		}
-		switch owners, err := verifiedChain(ctx, r.live, pod); {
+		switch owners, _, err := verifiedChain(ctx, r.live, pod); {
 		case err == nil && owners.owner().UID == l.owner.UID:
 			return true, nil
 		case ignoreUnverified(err) != nil:

@@ -46,7 +46,7 @@ func (v WorkloadVerifier) Verify(ctx context.Context, pod *intent.Pod, named boo
 			APIVersion: o.APIVersion, Kind: o.Kind, Name: o.Name, UID: types.UID(o.UID), Controller: &o.Controller,
 		})
 	}
-	owners, err := verifiedChain(ctx, v.Reader, object)
+	owners, _, err := verifiedChain(ctx, v.Reader, object)
 	if err == nil && named {
 		err = checkName(ctx, v.Reader, object, owners)
 	}

@@ -102,6 +102,30 @@ func templateOf(ref *metav1.OwnerReference, workload *unstructured.Unstructured)
 	return pod, true, nil
 }
 
+// asTemplate returns the pod as its owner's template says it, of the built-in kinds: who may
+// change pods, or make doubles of them, has no say in the companion of their workload. The
+// labels are the pod's own, for they decide which Services select it. Where neither
+// template nor namespace says anything of ours, another webhook has, and the pod decides.
+func (r *reconciler) asTemplate(ctx context.Context, l *look, d *decider) (*corev1.Pod, error) {
+	pod := d.pod
+	if d.direct == nil {
+		return pod, nil
+	}
+	template, ok, err := templateOf(&d.owners[0], d.direct)
+	if err != nil || !ok {
+		return pod, err
+	}
+	if err := r.learn(ctx, l, pod.Namespace); err != nil || l.namespace == nil {
+		return pod, err
+	}
+	if !intent.Concerns(template.Annotations) && !intent.Concerns(l.namespace.Annotations) {
+		return pod, nil
+	}
+	said := *pod
+	said.Annotations, said.Spec = template.Annotations, template.Spec
+	return &said, nil
+}
+
 // runsWithoutUs reports whether the workload has pods, and they are not injected: its
 // namespace or its pods were opted out by label, which no template tells.
 func (r *reconciler) runsWithoutUs(ctx context.Context, namespace string, workload *unstructured.Unstructured) (bool, error) {

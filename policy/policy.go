@@ -172,7 +172,8 @@ func (r *renderer) checkText(value, foreign string, at *field.Path) {
 	}
 	detail := "a policy would take '*' for any text: write the name in full"
 	if foreign != "*" {
-		detail = "has a pattern that a policy does not have, one of " + foreign + ": write what is meant one by one, or with '*'"
+		detail = "approver-policy has no patterns with '" + strings.Join(strings.Split(foreign, ""), "' or '") +
+			"': write what is meant one by one, or with '*'"
 	}
 	r.errs = append(r.errs, field.Invalid(at, value, detail))
 }

@@ -42,14 +42,14 @@ func TestRefusals(t *testing.T) {
 		`issuer.kind: Invalid value: "Cluster*": ` + full,
 		`issuer.group: Invalid value: "*": ` + full,
 		`allowedIssuers[0].namespaceSelector: Invalid value: "team": ` + value,
-		`allowedIssuers[0].name: Invalid value: "team-?": has a pattern that a policy does not have, one of ?[\: write what is meant one by one, or with '*'`,
+		`allowedIssuers[0].name: Invalid value: "team-?": approver-policy has no patterns with '?' or '[' or '\': write what is meant one by one, or with '*'`,
 		`allowedIssuers[0].kind: Invalid value: "*": ` + full,
-		`allowedIssuers[1].name: Invalid value: "[ab]\\*": has a pattern that a policy does not have, one of ?[\: write what is meant one by one, or with '*'`,
+		`allowedIssuers[1].name: Invalid value: "[ab]\\*": approver-policy has no patterns with '?' or '[' or '\': write what is meant one by one, or with '*'`,
 		`allowedIssuers[1].group: Invalid value: "*.io": ` + full,
 		`identity.allow[0].namespaceSelector: Invalid value: "env notin (prod)": ` + leave,
-		`identity.allow[0].uris[1]: Invalid value: "https://x/[ab]": has a pattern that a policy does not have, one of [\: write what is meant one by one, or with '*'`,
+		`identity.allow[0].uris[1]: Invalid value: "https://x/[ab]": approver-policy has no patterns with '[' or '\': write what is meant one by one, or with '*'`,
 		`identity.allow[1].namespaceSelector: Invalid value: "env": ` + value,
-		`identity.allow[1].uris[0]: Invalid value: "https://x/\\*": has a pattern that a policy does not have, one of [\: write what is meant one by one, or with '*'`,
+		`identity.allow[1].uris[0]: Invalid value: "https://x/\\*": approver-policy has no patterns with '[' or '\': write what is meant one by one, or with '*'`,
 	}, got)
 }
 
