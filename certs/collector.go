@@ -6,6 +6,7 @@ package certs
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,13 +18,15 @@ type collector struct {
 	cached  client.Reader
 	taken   func() int
 	leading atomic.Bool
+	// patience is how long the cache may take.
+	patience time.Duration
 
 	states, notAfter *prometheus.Desc
 }
 
 func newCollector(cached client.Reader, taken func() int) *collector {
 	return &collector{
-		cached: cached, taken: taken,
+		cached: cached, taken: taken, patience: 2 * time.Second,
 		states: prometheus.NewDesc("mtls_injector_companions",
 			"Companion Certificates by state: ready, pending, failed, and those that cannot be for somebody has their name (name-taken).",
 			[]string{"state"}, nil),
@@ -44,8 +47,14 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	if !c.leading.Load() {
 		return
 	}
+	// The cache answers at once, unless it cannot be filled: then it would answer never, and
+	// keep all other metrics waiting.
+	ctx, cancel := context.WithTimeout(context.Background(), c.patience)
+	defer cancel()
 	var list cmapi.CertificateList
-	if err := c.cached.List(context.Background(), &list, client.UnsafeDisableDeepCopy); err != nil {
+	if err := c.cached.List(ctx, &list, client.UnsafeDisableDeepCopy); ctx.Err() != nil {
+		return
+	} else if err != nil {
 		out <- prometheus.NewInvalidMetric(c.states, err)
 		return
 	}

@@ -35,6 +35,27 @@ func (c *certificates) List(_ context.Context, list client.ObjectList, _ ...clie
 	return c.err
 }
 
+// empty is a cache that is never filled, and waits for that as long as it may.
+type empty struct{ client.Reader }
+
+func (empty) List(ctx context.Context, _ client.ObjectList, _ ...client.ListOption) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestCollectorKeepsNobodyWaiting: the other metrics are told all the same.
+func TestCollectorKeepsNobodyWaiting(t *testing.T) {
+	c := newCollector(empty{}, func() int { return 0 })
+	assert.Positive(t, c.patience)
+	c.patience = 1 // nanosecond
+	c.leading.Store(true)
+	registry := prometheus.NewPedanticRegistry()
+	require.NoError(t, registry.Register(c))
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	assert.Empty(t, families)
+}
+
 func TestCollector(t *testing.T) {
 	ready := cmapi.CertificateCondition{Type: cmapi.CertificateConditionReady, Status: cmmeta.ConditionTrue}
 	cert := func(name string, status cmapi.CertificateStatus, change ...func(*cmapi.Certificate)) cmapi.Certificate {

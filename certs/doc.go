@@ -20,7 +20,8 @@
 // The controller needs these, in all namespaces that it serves:
 //
 //	group             resource                        verbs
-//	""                pods, services, namespaces      get, list, watch
+//	""                pods, namespaces                get, list, watch
+//	""                services                        list, watch
 //	apps              deployments, statefulsets,      get, patch
 //	                  daemonsets
 //	apps              replicasets                     get
@@ -31,12 +32,18 @@
 //	""                secrets                         get, list, delete
 //	events.k8s.io     events                          create, patch
 //
+// and in its own namespace, for leader election, leases (get, create, update) and core Events
+// (create). The webhook reads Namespaces, Services and workloads as well, and needs one right
+// more to warn where the CA bundle is missing: get of ConfigMaps of that name. Each of these
+// has a test that fails without it (e2e, TestRBAC).
+//
 // Workloads are patched for `reload: restart` only. Of Secrets the metadata is read, never
 // the data. Owners of other kinds (custom resources that make pods) are verified where the
 // controller may get them, and believed where it may not.
 // In markers:
 //
-//	+kubebuilder:rbac:groups="",resources=pods;services;namespaces,verbs=get;list;watch
+//	+kubebuilder:rbac:groups="",resources=pods;namespaces,verbs=get;list;watch
+//	+kubebuilder:rbac:groups="",resources=services,verbs=list;watch
 //	+kubebuilder:rbac:groups="",resources=replicationcontrollers,verbs=get
 //	+kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;delete
 //	+kubebuilder:rbac:groups=apps,resources=deployments;statefulsets;daemonsets,verbs=get;patch
