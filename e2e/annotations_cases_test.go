@@ -156,7 +156,12 @@ func refusedValues(namespace string) annotationCases {
 			{value: "Somebody", want: `must be one of the certificate's DNS names or granted to namespace "` + namespace + `" by the configuration (identity.allow)`},
 			{value: "A, B", want: subject},
 		},
-		"organizations":        {{value: "A,,B", want: wholeList}, {value: "${POD_NAME}", want: `item "${POD_NAME}": ` + subject}},
+		"organizations": {
+			{value: "A,,B", want: wholeList},
+			{value: "${POD_NAME}", want: `item "${POD_NAME}": ` + subject},
+			{value: "Example Corp", want: `"Example Corp" is not granted to namespace "` + namespace +
+				`" by the configuration (identity.allow); allowed: Example, Example Holding, Überbau & Söhne`},
+		},
 		"organizational-units": {{value: strings.Repeat("u", 65), want: `item "` + strings.Repeat("u", 65) + `": must have at most 64 bytes (RFC 5280)`}},
 		"issuer": {
 			{value: "third-ca", want: `issuer ClusterIssuer/third-ca is not allowed in namespace "` + namespace +
