@@ -108,6 +108,11 @@ func climb(direct metav1.OwnerReference, above *metav1.OwnerReference, workload 
 // reference means, and there to stay. It returns nil for an object that exists for all
 // that can be known: of a kind that is not ours to read.
 func getOwner(ctx context.Context, reader client.Reader, namespace string, ref *metav1.OwnerReference) (*unstructured.Unstructured, error) {
+	if group(ref.APIVersion) == "" && !isBuiltin(ref) {
+		// Neither a Secret nor a Namespace makes pods: who may not read one shall not learn
+		// from us that it exists.
+		return nil, fmt.Errorf("%w: a %s makes no pods", errUnverified, ref.Kind)
+	}
 	object := &unstructured.Unstructured{}
 	object.SetGroupVersionKind(schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind))
 	err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, object)

@@ -66,6 +66,7 @@ func TestVerifiedChain(t *testing.T) {
 		"one that selects everything":  {pod: deployed("web-5d9-a", "5d9", nil), objects: []client.Object{indiscriminate}, wantErr: "owner not verified: ReplicaSet web-5d9 does not select the pod"},
 		"a controller of version 1":    {pod: annotated("rc-x", nil, controlledBy("v1", "ReplicationController", "rc")), objects: []client.Object{object(&corev1.ReplicationController{}, "rc")}, want: []string{"ReplicationController/rc"}},
 		"another's of version 1":       {pod: without("app", annotated("rc-x", nil, controlledBy("v1", "ReplicationController", "rc"))), objects: []client.Object{object(&corev1.ReplicationController{}, "rc")}, wantErr: "owner not verified: ReplicationController rc does not select the pod"},
+		"a Secret":                     {pod: annotated("a", nil, controlledBy("v1", "Secret", "web")), objects: []client.Object{object(&corev1.Secret{}, "web")}, wantErr: "owner not verified: a Secret makes no pods"},
 		"rights are missing":           {pod: deployed("web-5d9-a", "5d9", nil), refuse: errForbidden, wantErr: `get ReplicaSet web-5d9: things "x" is forbidden: no`},
 		"stateful set":                 {pod: annotated("db-0", nil, controlledBy("apps/v1", "StatefulSet", "db")), objects: []client.Object{object(&appsv1.StatefulSet{}, "db", spark)}, want: []string{"StatefulSet/db"}},
 		"job":                          {pod: annotated("once-x", nil, controlledBy("batch/v1", "Job", "once")), objects: []client.Object{object(&batchv1.Job{}, "once", spark)}, want: []string{"Job/once"}},

@@ -6,6 +6,7 @@ package certs
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -141,20 +142,24 @@ func (r *reconciler) runsWithoutUs(ctx context.Context, namespace string, worklo
 	if err != nil || selector.Empty() {
 		return false, err
 	}
-	pods := &metav1.PartialObjectMetadataList{}
-	pods.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
-	if err := r.live.List(ctx, pods, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
+	var pods corev1.PodList
+	if err := r.live.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
 		return false, fmt.Errorf("list pods: %w", err)
 	}
 	others := 0
 	for i := range pods.Items {
 		switch {
 		case pods.Items[i].DeletionTimestamp != nil:
-		case pods.Items[i].Labels[intent.LabelInjected] == "true":
-			return false, nil // made since
+		case pods.Items[i].Labels[intent.LabelInjected] == "true", hasVolume(&pods.Items[i]):
+			return false, nil // made since, or somebody took the label away
 		default:
 			others++
 		}
 	}
 	return others > 0, nil
+}
+
+// hasVolume reports whether the pod was injected when it was made: volumes stay as they are.
+func hasVolume(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == intent.CertificateVolume })
 }

@@ -119,11 +119,19 @@ func (g *guard) checkName(key string) {
 	group, name, ok := strings.Cut(key, "/")
 	switch {
 	case g.isFull():
-	case !ok || group == "csi.storage.k8s.io" || group == "cert-manager.io":
+	case !ok || group == "csi.storage.k8s.io" || isCertManagers(group):
 		g.append(field.Invalid(g.at.Key(printableKey(key)), shorten(key), "is not for users to write: the driver's attributes begin with "+CSIDriver+"/"))
 	case group == CSIDriver && !slices.ContainsFunc(attributes(), func(a attribute) bool { return a.name == name }):
 		g.append(field.Invalid(g.at.Key(printableKey(key)), shorten(key), unknownAttribute(name)))
 	}
+}
+
+// isCertManagers reports whether attributes of the group would be annotations of the
+// CertificateRequest that mean something to cert-manager itself. Those of one issuer, which
+// are for users to write, name nobody.
+func isCertManagers(group string) bool {
+	const domain = "cert-manager.io"
+	return group == domain || strings.HasSuffix(group, "."+domain) && group != CSIDriver && group != "venafi."+domain
 }
 
 func unknownAttribute(name string) string {

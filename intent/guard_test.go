@@ -183,6 +183,7 @@ func TestGuardRefuses(t *testing.T) {
 		"another case":                  {"DNS-Names", "web", ignored + `did you mean "csi.cert-manager.io/dns-names"?`},
 		"the kubelet's":                 {"csi.storage.k8s.io/serviceAccount.name", "admin", foreign},
 		"cert-manager's":                {"cert-manager.io/private-key-secret-name", "x", foreign},
+		"ACME's":                        {"acme.cert-manager.io/http01-override-ingress-name", "x", foreign},
 	} {
 		t.Run(name, func(t *testing.T) {
 			key, value := c.key, c.value
