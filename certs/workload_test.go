@@ -80,6 +80,7 @@ func TestCleanUpWithoutPods(t *testing.T) {
 	}
 	terminating := func(p *corev1.Pod) { p.DeletionTimestamp, p.Finalizers = at(5), []string{"x"} }
 	injected := func(p *corev1.Pod) { p.Labels[intent.LabelInjected] = "true" }
+	withVolume := func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{{Name: intent.CertificateVolume}} }
 	refuse := func(err error) func(client.Object, client.ObjectKey) error {
 		return func(obj client.Object, _ client.ObjectKey) error {
 			if obj.GetObjectKind().GroupVersionKind().Kind == "SparkApplication" {
@@ -107,6 +108,7 @@ func TestCleanUpWithoutPods(t *testing.T) {
 		"scaled to zero":                {owner: web, objects: []client.Object{deploymentOf(server)}, kept: true},
 		"refused by now":                {owner: web, objects: []client.Object{deploymentOf(map[string]string{"role": "server", "dns-names": "www.example.com"})}, kept: true},
 		"runs without our label":        {owner: web, objects: []client.Object{deploymentOf(server), pod("web-5d9-a", "web")}},
+		"our label taken away":          {owner: web, objects: []client.Object{deploymentOf(server), pod("web-5d9-a", "web", withVolume)}, kept: true},
 		"another's pods do":             {owner: web, objects: []client.Object{deploymentOf(server), pod("api-5d9-a", "api")}, kept: true},
 		"going pods without our label":  {owner: web, objects: []client.Object{deploymentOf(server), pod("web-5d9-a", "web", terminating)}, kept: true},
 		"some with, some without":       {owner: web, objects: []client.Object{deploymentOf(server), pod("web-5d9-a", "web"), pod("other", "web", injected)}, kept: true},
