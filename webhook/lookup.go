@@ -5,7 +5,6 @@ package webhook
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"time"
 
@@ -52,35 +51,37 @@ func (n *nearby) concerns(pod *intent.Pod, body []byte) bool {
 // cost the API server nothing.
 func (h *podHandler) resolve(c call, q *request, near nearby) (intent.Result, error) {
 	defaults := h.Defaults()
-	ctx, cancel := c.lookupContext()
-	defer cancel()
 	if near.known {
 		result := intent.Admit(defaults, near.Namespace, q.Pod, near.Services)
 		if !near.mayBeStale(&result, q.Pod, c.came) {
-			return h.verify(ctx, q, &result)
+			return h.verify(c, q, &result)
 		}
 	}
+	ctx, cancel := c.lookupContext()
+	defer cancel()
 	found, err := h.Source.Live(ctx, q.Namespace)
 	if err != nil {
 		return intent.Result{}, err
 	}
 	result := intent.Admit(defaults, found.Namespace, q.Pod, found.Services)
-	return h.verify(ctx, q, &result)
+	return h.verify(c, q, &result)
 }
 
 // verify makes sure that the pod is of the workload whose name or Secret it gets: owner
 // references and names are what the one who makes the pod says.
-func (h *podHandler) verify(ctx context.Context, q *request, result *intent.Result) (intent.Result, error) {
+func (h *podHandler) verify(c call, q *request, result *intent.Result) (intent.Result, error) {
 	getsSecret := result.Intent != nil && result.Intent.Delivery == intent.DeliverySecret
 	if !getsSecret && !result.NamedByWorkload {
 		return *result, nil
 	}
+	ctx, cancel := c.lookupContext()
+	defer cancel()
 	problem, err := h.VerifyWorkload(ctx, q.Pod, result.NamedByWorkload)
 	if err != nil {
 		return intent.Result{}, fmt.Errorf("verifying the pod's workload: %w", err)
 	}
 	if problem != nil {
-		return intent.Result{Errors: field.ErrorList{problem}}, nil //nolint:nilerr // the pod's problem is the verdict, no failure
+		return intent.Result{Errors: field.ErrorList{problem}}, nil
 	}
 	return *result, nil
 }
