@@ -144,7 +144,7 @@ func TestNameTakenIsForgotten(t *testing.T) {
 // withCSI gives the pod a certificate of its own with these names.
 func withCSI(pod *corev1.Pod, names ...string) *corev1.Pod {
 	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "csi", VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{
-		Driver: csiDriver, VolumeAttributes: map[string]string{csiDNSNames: strings.Join(names, ",")},
+		Driver: intent.CSIDriver, VolumeAttributes: map[string]string{csiDNSNames: strings.Join(names, ",")},
 	}}})
 	return pod
 }

@@ -104,25 +104,23 @@ func climb(direct metav1.OwnerReference, above *metav1.OwnerReference, workload 
 	return chain{direct, *above}, nil
 }
 
-// getOwner reads an owner, which must be the very object that the
-// reference means, and there to stay. It returns nil for an object that exists for all
-// that can be known: of a kind that is not ours to read.
+// getOwner reads an owner, which must be the very object that the reference means, and
+// there to stay. It returns nil for an object that exists for all that can be known: of a
+// kind that is not ours to read.
 func getOwner(ctx context.Context, reader client.Reader, namespace string, ref *metav1.OwnerReference) (*unstructured.Unstructured, error) {
 	if group(ref.APIVersion) == "" && !isBuiltin(ref) {
 		// Neither a Secret nor a Namespace makes pods: who may not read one shall not learn
 		// from us that it exists.
 		return nil, fmt.Errorf("%w: a %s makes no pods", errUnverified, ref.Kind)
 	}
-	object := &unstructured.Unstructured{}
-	object.SetGroupVersionKind(schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind))
-	err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, object)
+	object, err := getObject(ctx, reader, namespace, ref)
 	switch {
 	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
 		return nil, fmt.Errorf("%w: there is no %s %s", errUnverified, ref.Kind, ref.Name)
 	case apierrors.IsForbidden(err) && !isBuiltin(ref):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("get %s %s: %w", ref.Kind, ref.Name, err)
+		return nil, err
 	case object.GetUID() != ref.UID:
 		return nil, fmt.Errorf("%w: %s %s is another one than the pod's", errUnverified, ref.Kind, ref.Name)
 	case object.GetDeletionTimestamp() != nil:

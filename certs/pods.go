@@ -21,12 +21,8 @@ import (
 // indexCompanion finds the pods of a companion by its name.
 const indexCompanion = "companion"
 
-// cert-manager's CSI driver, and its attribute with the DNS names that it asks for
-// (https://cert-manager.io/docs/usage/csi-driver/).
-const (
-	csiDriver   = "csi.cert-manager.io"
-	csiDNSNames = "csi.cert-manager.io/dns-names"
-)
+// csiDNSNames is the CSI driver's attribute with the DNS names that it asks for.
+const csiDNSNames = intent.CSIDriver + "/dns-names"
 
 // CacheByObject says what the manager's cache keeps for the controller: the pods that
 // were injected and the companions, and of both just what is read. Namespaces and
@@ -93,9 +89,9 @@ func slimVolumes(pod *corev1.Pod) []corev1.Volume {
 		v := &pod.Spec.Volumes[i]
 		kept := corev1.Volume{Name: v.Name}
 		switch {
-		case v.CSI != nil && v.CSI.Driver == csiDriver:
+		case v.CSI != nil && v.CSI.Driver == intent.CSIDriver:
 			kept.CSI = &corev1.CSIVolumeSource{
-				Driver:           csiDriver,
+				Driver:           intent.CSIDriver,
 				VolumeAttributes: map[string]string{csiDNSNames: v.CSI.VolumeAttributes[csiDNSNames]},
 			}
 		case isOfSecret(v, secret):

@@ -14,6 +14,7 @@ import (
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -114,8 +115,10 @@ func (r *reconciler) canRestart(l *look, hash string) bool {
 }
 
 // workload is the owner as it was verified. The intent's workload is what the pod's name tells.
-func (l *look) workload() intent.Workload {
-	return intent.Workload{APIVersion: l.owner.APIVersion, Kind: l.owner.Kind, Name: l.owner.Name, UID: string(l.owner.UID)}
+func (l *look) workload() intent.Workload { return workloadOf(&l.owner) }
+
+func workloadOf(ref *metav1.OwnerReference) intent.Workload {
+	return intent.Workload{APIVersion: ref.APIVersion, Kind: ref.Kind, Name: ref.Name, UID: string(ref.UID)}
 }
 
 // isUnderWay reports whether the restart was asked for already, by this process or by one

@@ -111,10 +111,16 @@ func selects(ref *metav1.OwnerReference, owner *unstructured.Unstructured, of la
 	if ref.Kind == "ReplicationController" { // its selector is a plain map
 		raw = map[string]any{"matchLabels": raw}
 	}
+	selector, err := selectorOf(raw)
+	return err == nil && !selector.Empty() && selector.Matches(of)
+}
+
+// selectorOf reads a LabelSelector. What has not its form, as the plain map of a
+// ReplicationController may not, is as good as an empty one, which is nobody's.
+func selectorOf(raw map[string]any) (labels.Selector, error) {
 	var written metav1.LabelSelector
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &written); err != nil {
-		return false
+		return labels.Everything(), nil //nolint:nilerr // there is nothing to be done about it
 	}
-	selector, err := metav1.LabelSelectorAsSelector(&written)
-	return err == nil && !selector.Empty() && selector.Matches(of)
+	return metav1.LabelSelectorAsSelector(&written)
 }

@@ -23,15 +23,25 @@ import (
 
 // getWorkload reads the owner whole; an object of that name with another UID is not found.
 func getWorkload(ctx context.Context, reader client.Reader, namespace string, ref *metav1.OwnerReference) (*unstructured.Unstructured, error) {
-	workload := &unstructured.Unstructured{}
-	workload.SetGroupVersionKind(schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind))
-	if err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, workload); err != nil {
-		return nil, fmt.Errorf("get %s %s: %w", ref.Kind, ref.Name, err)
+	workload, err := getObject(ctx, reader, namespace, ref)
+	if err != nil {
+		return nil, err
 	}
 	if workload.GetUID() != ref.UID {
 		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: ref.Kind}, ref.Name)
 	}
 	return workload, nil
+}
+
+// getObject reads the object that has the reference's kind and name, be it the one that is
+// meant or another.
+func getObject(ctx context.Context, reader client.Reader, namespace string, ref *metav1.OwnerReference) (*unstructured.Unstructured, error) {
+	object := &unstructured.Unstructured{}
+	object.SetGroupVersionKind(schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind))
+	if err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, object); err != nil {
+		return nil, fmt.Errorf("get %s %s: %w", ref.Kind, ref.Name, err)
+	}
+	return object, nil
 }
 
 // workloadWants reports whether the workload that owns the companion still wants one. What
@@ -85,11 +95,7 @@ func templateOf(ref *metav1.OwnerReference, workload *unstructured.Unstructured)
 	if !isBuiltin(ref) || ref.Kind == "Pod" {
 		return nil, false, nil
 	}
-	fields := []string{"spec", "template"}
-	if ref.Kind == "CronJob" {
-		fields = []string{"spec", "jobTemplate", "spec", "template"}
-	}
-	raw, found, err := unstructured.NestedMap(workload.Object, fields...)
+	raw, found, err := unstructured.NestedMap(workload.Object, workloadOf(ref).TemplatePath()...)
 	if err != nil || !found {
 		return nil, false, err
 	}
@@ -134,11 +140,7 @@ func (r *reconciler) runsWithoutUs(ctx context.Context, namespace string, worklo
 	if err != nil || !found {
 		return false, err
 	}
-	var written metav1.LabelSelector
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &written); err != nil {
-		return false, nil //nolint:nilerr // a ReplicationController's selector is a plain map
-	}
-	selector, err := metav1.LabelSelectorAsSelector(&written)
+	selector, err := selectorOf(raw)
 	if err != nil || selector.Empty() {
 		return false, err
 	}

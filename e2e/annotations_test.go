@@ -67,10 +67,7 @@ func TestAnnotations(t *testing.T) {
 func newAnnotated(t *testing.T) *annotated {
 	t.Helper()
 	a := &annotated{Cluster: shared, warned: warningClient(t, shared), namespace: clustertest.Namespace(t, shared, nil)}
-	services, err := os.ReadFile(annotationsFolder + "/services.yaml")
-	require.NoError(t, err)
-	_, err = a.Apply(t.Context(), services, a.namespace)
-	require.NoError(t, err)
+	clustertest.Apply(t, a.Cluster, annotationsFolder+"/services.yaml", a.namespace)
 	pod, ok := readManifests(t, a.Scheme, annotationsFolder+"/pod.yaml")[0].(*corev1.Pod)
 	require.True(t, ok)
 	a.pod = pod

@@ -5,7 +5,6 @@ package e2e
 
 import (
 	"context"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -94,10 +93,7 @@ func newAttackScene(t *testing.T) *attackScene {
 // manifests applies a file of the attacks' folder.
 func (s *attackScene) manifests(file, namespace string) {
 	s.Helper()
-	manifests, err := os.ReadFile(attackFolder + "/" + file)
-	require.NoError(s, err)
-	_, err = s.Apply(s.Context(), manifests, namespace)
-	require.NoError(s, err)
+	clustertest.Apply(s.T, s.Cluster, attackFolder+"/"+file, namespace)
 }
 
 // bind gives the attacker what he may do and has, and the namespace an issuer.

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -17,6 +16,7 @@ import (
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"example.io/mtls-injector/e2e/cluster/clustertest"
 	"example.io/mtls-injector/intent"
 )
 
@@ -25,10 +25,7 @@ import (
 // with it by the garbage collector, and it is told when it should be restarted.
 func TestCompanionOfACustomResource(t *testing.T) {
 	c := restarting(t)
-	manifest, err := os.ReadFile(filepath.Join(companionsFolder, "rollouts-crd.yaml"))
-	require.NoError(t, err)
-	_, err = c.Apply(t.Context(), manifest, c.namespace)
-	require.NoError(t, err)
+	clustertest.Apply(t, c.Cluster, filepath.Join(companionsFolder, "rollouts-crd.yaml"), c.namespace)
 	rollout := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
 		"metadata": map[string]any{"namespace": c.namespace, "name": "web"},

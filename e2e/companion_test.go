@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -53,10 +52,7 @@ func newCompanions(t *testing.T) *companions {
 // apply applies a file of the companions' folder in the test's namespace.
 func (c *companions) apply(file string) {
 	c.Helper()
-	manifest, err := os.ReadFile(filepath.Join(companionsFolder, file))
-	require.NoError(c, err)
-	_, err = c.Apply(c.Context(), manifest, c.namespace)
-	require.NoError(c, err)
+	clustertest.Apply(c.T, c.Cluster, filepath.Join(companionsFolder, file), c.namespace)
 }
 
 func (c *companions) read(name string, into client.Object) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -190,10 +189,7 @@ func (g *stage) play(s *story) {
 // apply applies a file of the stories' folder in the stage's namespace.
 func (g *stage) apply(file string) {
 	g.Helper()
-	manifest, err := os.ReadFile(filepath.Join(crashFolder, file))
-	require.NoError(g, err)
-	_, err = shared.Apply(g.Context(), manifest, g.namespace)
-	require.NoError(g, err)
+	clustertest.Apply(g.T, shared, filepath.Join(crashFolder, file), g.namespace)
 }
 
 // get reads one of the stage's objects.

@@ -116,11 +116,7 @@ func makeNamespaces(ctx context.Context, c *cluster.Cluster) error {
 
 func (s *signing) apply(t *testing.T, file, namespace string) []*unstructured.Unstructured {
 	t.Helper()
-	manifest, err := os.ReadFile(policyFolder + "/" + file)
-	require.NoError(t, err)
-	objects, err := s.Apply(t.Context(), manifest, namespace)
-	require.NoError(t, err)
-	return objects
+	return clustertest.Apply(t, s.Cluster, policyFolder+"/"+file, namespace)
 }
 
 // policies applies what the plugin prints in the way that its help shows, and waits until

@@ -147,10 +147,7 @@ func (r *rotation) start(ctx context.Context, c *node.Container) (node.Process, 
 // while there is a kubelet to let them.
 func (r *rotation) deploy(apps ...string) {
 	r.Helper()
-	manifest, err := os.ReadFile(rotationFolder + "/servers.yaml")
-	require.NoError(r, err)
-	objects, err := r.Apply(r.Context(), manifest, r.namespace)
-	require.NoError(r, err)
+	objects := clustertest.Apply(r.T, r.Cluster, rotationFolder+"/servers.yaml", r.namespace)
 	r.Cleanup(func() {
 		for _, obj := range objects {
 			require.NoError(r, r.Client.Delete(context.Background(), obj, client.PropagationPolicy(metav1.DeletePropagationBackground)))
@@ -177,10 +174,7 @@ func (r *rotation) deploy(apps ...string) {
 // caller makes the client's pod and returns what its container would call with.
 func (r *rotation) caller() *peer.Client {
 	r.Helper()
-	manifest, err := os.ReadFile(rotationFolder + "/caller.yaml")
-	require.NoError(r, err)
-	_, err = r.Apply(r.Context(), manifest, r.namespace)
-	require.NoError(r, err)
+	clustertest.Apply(r.T, r.Cluster, rotationFolder+"/caller.yaml", r.namespace)
 	pods, err := r.WaitForPods(r.Context(), r.namespace, map[string]string{"app": "caller"}, 1)
 	require.NoError(r, err)
 	r.Cleanup(func() {

@@ -55,10 +55,7 @@ func (v *validating) newNamespace(files ...string) string {
 	v.Helper()
 	namespace := clustertest.Namespace(v.T, v.Cluster, nil)
 	for _, file := range files {
-		manifests, err := os.ReadFile(file)
-		require.NoError(v, err)
-		_, err = v.Apply(v.Context(), manifests, namespace)
-		require.NoError(v, err)
+		clustertest.Apply(v.T, v.Cluster, file, namespace)
 	}
 	return namespace
 }

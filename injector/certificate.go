@@ -58,8 +58,8 @@ func caBundle(p *patch) {
 	if p.path.bundle == p.path.server {
 		return
 	}
-	p.volumes = append(p.volumes, volume{name: bundleVolume, bundle: p.in.CABundle, mode: modeEveryone})
-	p.mount(bundleVolume, p.path.bundle)
+	p.volumes = append(p.volumes, volume{name: intent.BundleVolume, bundle: p.in.CABundle, mode: modeEveryone})
+	p.mount(intent.BundleVolume, p.path.bundle)
 }
 
 // mount wants a folder in each served container, once. There is never a subPath, which

@@ -2,11 +2,8 @@ package injector
 
 import "example.io/mtls-injector/intent"
 
-// The names of what is injected. The volume's is reserved for us, as is
-// [intent.CertificateVolume].
+// The names of what is injected.
 const (
-	bundleVolume = "mtls-ca"
-
 	serverFolder = "/etc/tls/server"
 	clientFolder = "/etc/tls/client"
 	bundleFolder = "/etc/tls/ca"

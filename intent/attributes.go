@@ -82,10 +82,15 @@ func (g *guard) checkDNSName(item string) error {
 	if err := dnsName(name); err != nil {
 		return fmt.Errorf("item %s: %w", quote(name), err)
 	}
-	if g.owns(name) || g.ownsAlone(name, g.podName()) || g.grantsDNS(name) {
+	if g.mayBeCalled(name) {
 		return nil
 	}
 	return errors.New(g.mayNotClaim(name))
+}
+
+// mayBeCalled reports whether a DNS name is the pod's own, or granted.
+func (g *guard) mayBeCalled(name string) bool {
+	return g.owns(name) || g.ownsAlone(name, g.podName()) || g.grantsDNS(name)
 }
 
 // checkCommonName allows the pod's own names, and what is granted.
@@ -96,7 +101,7 @@ func (g *guard) checkCommonName(value string) []error {
 		return []error{err}
 	case len(name) > maxSubject:
 		return []error{fmt.Errorf("must have at most %d bytes (RFC 5280)", maxSubject)}
-	case dnsName(name) == nil && g.checkDNSName(name) == nil,
+	case dnsName(name) == nil && g.mayBeCalled(name),
 		g.grantsText(func(r *NameRule) []string { return r.CommonNames }, name):
 		return nil
 	}

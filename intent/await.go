@@ -37,12 +37,12 @@ func AwaitedServices(defaults *Defaults, ns *Namespace, pod *Pod, services []Ser
 func (g *guard) volumeNames() []string {
 	var names []string
 	for i := range g.pod.Spec.Volumes {
-		csi := g.pod.Spec.Volumes[i].CSI
-		if csi == nil || csi.Driver != CSIDriver {
+		v := &g.pod.Spec.Volumes[i]
+		if !v.isDrivers() {
 			continue
 		}
 		for _, attribute := range []string{"dns-names", "common-name"} {
-			expanded, err := g.expand(csi.VolumeAttributes[CSIDriver+"/"+attribute])
+			expanded, err := g.expand(v.CSI.VolumeAttributes[CSIDriver+"/"+attribute])
 			if err != nil {
 				continue
 			}

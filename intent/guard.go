@@ -16,8 +16,12 @@ import (
 // attributes (https://cert-manager.io/docs/usage/csi-driver/).
 const CSIDriver = "csi.cert-manager.io"
 
-// CertificateVolume is the name of the volume with the key pair that is injected.
-const CertificateVolume = "mtls-certs"
+// CertificateVolume and BundleVolume are the names of the volumes that are injected, with
+// the key pair and with the CA bundle. They are reserved for them.
+const (
+	CertificateVolume = "mtls-certs"
+	BundleVolume      = "mtls-ca"
+)
 
 // Admit decides as [Resolve] does, and holds the pod's hand-written volumes of
 // cert-manager's CSI driver to the same rules, as Defaults.Guard says: what breaks them is
@@ -56,8 +60,11 @@ func (g *guard) add(result Result) Result {
 }
 
 func mountsDriver(pod *Pod) bool {
-	return slices.ContainsFunc(pod.Spec.Volumes, func(v Volume) bool { return v.CSI != nil && v.CSI.Driver == CSIDriver })
+	return slices.ContainsFunc(pod.Spec.Volumes, func(v Volume) bool { return v.isDrivers() })
 }
+
+// isDrivers reports whether cert-manager's CSI driver makes the volume.
+func (v *Volume) isDrivers() bool { return v.CSI != nil && v.CSI.Driver == CSIDriver }
 
 // guard looks at a pod's volumes.
 type guard struct {
@@ -71,7 +78,7 @@ type guard struct {
 }
 
 func (g *guard) check(i int, v *Volume) {
-	if v.CSI == nil || v.CSI.Driver != CSIDriver || g.isFull() {
+	if !v.isDrivers() || g.isFull() {
 		return
 	}
 	path := field.NewPath("spec", "volumes").Index(i).Child("csi")
@@ -139,11 +146,7 @@ func unknownAttribute(name string) string {
 	for _, a := range attributes() {
 		names = append(names, a.name)
 	}
-	if hint := nearest(name, names); hint != "" {
-		return `unknown attribute, which the driver ignores; did you mean "` + CSIDriver + "/" + hint + `"?`
-	}
-	slices.Sort(names)
-	return "unknown attribute, which the driver ignores; known under " + CSIDriver + "/: " + strings.Join(names, ", ")
+	return "unknown attribute, which the driver ignores; " + knownInstead(name, CSIDriver+"/", names)
 }
 
 // checkIssuer looks at three attributes as one.

@@ -289,9 +289,15 @@ func unknownKey(name string) string {
 			names = append(names, table[i].Name)
 		}
 	}
+	return "unknown annotation; " + knownInstead(name, Prefix, names)
+}
+
+// knownInstead tells the nearest of the names that there are under the prefix, or all of
+// them, in order, when none is near.
+func knownInstead(name, prefix string, names []string) string {
 	if hint := nearest(name, names); hint != "" {
-		return `unknown annotation; did you mean "` + Prefix + hint + `"?`
+		return `did you mean "` + prefix + hint + `"?`
 	}
 	slices.Sort(names)
-	return "unknown annotation; known under " + Prefix + ": " + strings.Join(names, ", ")
+	return "known under " + prefix + ": " + strings.Join(names, ", ")
 }

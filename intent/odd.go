@@ -56,11 +56,11 @@ func oddMounts(c *Container, volumes []Volume, in *Intent) []string {
 func rotates(name string, volumes []Volume, in *Intent) bool {
 	i := slices.IndexFunc(volumes, func(v Volume) bool { return v.Name == name })
 	if i < 0 {
-		return name == CertificateVolume || name == "mtls-ca" // which the injector adds
+		return name == CertificateVolume || name == BundleVolume // which the injector adds
 	}
 	switch v := &volumes[i]; {
 	case v.CSI != nil:
-		return v.CSI.Driver == CSIDriver
+		return v.isDrivers()
 	case v.Secret != nil:
 		return v.Secret.SecretName == in.CompanionName
 	case v.ConfigMap != nil:

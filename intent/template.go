@@ -40,6 +40,15 @@ func (w Workload) PodOf(template *Pod) *Pod {
 	return &pod
 }
 
+// TemplatePath returns where workloads of the kind keep their pod template: custom kinds
+// where nearly all built-in ones do.
+func (w Workload) TemplatePath() []string {
+	if w.groupKind() == (schema.GroupKind{Group: batchv1.GroupName, Kind: "CronJob"}) {
+		return []string{"spec", "jobTemplate", "spec", "template"}
+	}
+	return []string{"spec", "template"}
+}
+
 // directOwner returns the controller of the workload's pods, which is not always the
 // workload itself, and the labels that it adds to them.
 func (w Workload) directOwner() (OwnerReference, map[string]string) {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -82,8 +81,7 @@ func (h *podHandler) recycle(s *scratch) {
 func (h *podHandler) serve(s *scratch, w http.ResponseWriter, c call) (v verdict) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			f := &failure{reason: reasonPanic, code: http.StatusInternalServerError, err: fmt.Errorf("panic: %v", cause), stack: debug.Stack()}
-			v = f.verdict(v.request)
+			v = panicked(cause).verdict(v.request)
 		}
 	}()
 	growStack()
@@ -99,8 +97,7 @@ func (h *podHandler) serve(s *scratch, w http.ResponseWriter, c call) (v verdict
 	v = h.decide(c, q, near)
 	if v.failed == nil {
 		if err := s.encode(&v); err != nil {
-			f := &failure{reason: reasonEncode, code: http.StatusInternalServerError, err: fmt.Errorf("encoding the answer: %w", err)}
-			return f.verdict(q)
+			return unencodable(err).verdict(q)
 		}
 	}
 	return v
@@ -127,14 +124,21 @@ func (h *podHandler) decide(c call, q *request, near nearby) verdict {
 	result, err := h.resolve(c, q, near)
 	switch {
 	case err != nil:
-		return (&failure{reason: reasonLookup, code: http.StatusInternalServerError, err: err}).verdict(q)
-	case len(result.Errors) > 0:
-		return verdict{label: label{outcomeRefused, reasonInvalid}, request: q, refused: result.Errors, warnings: result.Warnings}
+		return lookupFailed(err).verdict(q)
 	case result.Intent == nil:
-		return verdict{label: label{outcomeSkipped, string(result.Skip)}, request: q, warnings: result.Warnings}
+		return uninjected(q, &result)
 	}
 	v := inject(q, &result)
 	h.warnOfSecret(c, &v)
+	return v
+}
+
+// uninjected is the verdict on a pod that gets nothing: refused, or left alone.
+func uninjected(q *request, resolved *intent.Result) verdict {
+	v := verdict{label: label{outcomeSkipped, string(resolved.Skip)}, request: q, warnings: resolved.Warnings}
+	if len(resolved.Errors) > 0 {
+		v.label, v.refused = label{outcomeRefused, reasonInvalid}, resolved.Errors
+	}
 	return v
 }
 

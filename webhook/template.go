@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"example.io/mtls-injector/intent"
@@ -23,7 +24,7 @@ type workload struct {
 
 // readWorkload reads an object of any kind.
 func readWorkload(kind groupVersionKind, object jsontext.Value) (workload, error) {
-	w := workload{path: templatePath(kind)}
+	w := workload{path: kind.workload("").TemplatePath()}
 	if err := decodeMember(object, &w.metadata, "metadata"); err != nil {
 		return w, err
 	}
@@ -34,13 +35,10 @@ func readWorkload(kind groupVersionKind, object jsontext.Value) (workload, error
 	return w, decodeMember(object, w.template, w.path...)
 }
 
-// templatePath returns where objects of the kind keep their pod template. Custom kinds keep
-// it where nearly all built-in ones do.
-func templatePath(kind groupVersionKind) []string {
-	if kind.Group == "batch" && kind.Kind == "CronJob" {
-		return []string{"spec", "jobTemplate", "spec", "template"}
-	}
-	return []string{"spec", "template"}
+// workload is one of the kind.
+func (g groupVersionKind) workload(name string) intent.Workload {
+	apiVersion := schema.GroupVersion{Group: g.Group, Version: g.Version}.String()
+	return intent.Workload{APIVersion: apiVersion, Kind: g.Kind, Name: name}
 }
 
 // hasContainers tells a pod template from whatever else a custom kind may keep there.

@@ -3,7 +3,9 @@ package webhook
 // What became of a request, and how that is told: to the client, and in the log.
 
 import (
+	"fmt"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -37,6 +39,19 @@ type failure struct {
 
 func badRequest(code int, err error) *failure {
 	return &failure{reason: reasonBadRequest, code: code, err: err}
+}
+
+// panicked is the failure of a request whose handler panicked; it is called while it does.
+func panicked(cause any) *failure {
+	return &failure{reason: reasonPanic, code: http.StatusInternalServerError, err: fmt.Errorf("panic: %v", cause), stack: debug.Stack()}
+}
+
+func unencodable(err error) *failure {
+	return &failure{reason: reasonEncode, code: http.StatusInternalServerError, err: fmt.Errorf("encoding the answer: %w", err)}
+}
+
+func lookupFailed(err error) *failure {
+	return &failure{reason: reasonLookup, code: http.StatusInternalServerError, err: err}
 }
 
 func (f *failure) verdict(q *request) verdict {
@@ -80,15 +95,20 @@ func (v *verdict) report(log logr.Logger, took time.Duration) {
 			fields = append(fields, "dryRun", true)
 		}
 	}
+	v.tell(log, "admission", fields)
+}
+
+// tell logs what became of the request: a mishap as an error, a refusal with its fields.
+func (v *verdict) tell(log logr.Logger, what string, fields []any) {
 	switch {
 	case v.failed != nil && v.failed.stack != nil:
-		log.Error(v.failed.err, "admission failed", append(fields, "stack", string(v.failed.stack))...)
+		log.Error(v.failed.err, what+" failed", append(fields, "stack", string(v.failed.stack))...)
 	case v.failed != nil:
-		log.Error(v.failed.err, "admission failed", fields...)
+		log.Error(v.failed.err, what+" failed", fields...)
 	case len(v.refused) > 0:
-		log.Info("admission", append(fields, "fields", fieldsOf(v.refused))...)
+		log.Info(what, append(fields, "fields", fieldsOf(v.refused))...)
 	default:
-		log.Info("admission", fields...)
+		log.Info(what, fields...)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"example.io/mtls-injector/intent"
@@ -37,9 +36,11 @@ func NewWorkloadHandler(opts WorkloadOptions) http.Handler {
 	h := &workloadHandler{pods: podHandler{PodOptions: opts.PodOptions}, bundles: opts.Bundles}
 	return &validator{
 		kind: kindWorkload, consequence: "pods will be refused",
-		annotations: func(kind groupVersionKind) []string { return append(templatePath(kind), "metadata", "annotations") },
-		decide:      h.decide,
-		metrics:     opts.Metrics, defaults: opts.Defaults, log: opts.Log,
+		annotations: func(kind groupVersionKind) []string {
+			return append(kind.workload("").TemplatePath(), "metadata", "annotations")
+		},
+		decide:  h.decide,
+		metrics: opts.Metrics, defaults: opts.Defaults, log: opts.Log,
 	}
 }
 
@@ -64,12 +65,11 @@ func (h *workloadHandler) decide(c call, r *validation) verdict {
 		return verdict{label: label{outcomeAllowed, reasonNoTemplate}, request: q}
 	}
 	q.Name = w.name()
-	top := intent.Workload{APIVersion: q.Kind.apiVersion(), Kind: q.Kind.Kind, Name: q.Name}
-	q.Pod = top.PodOf(w.template)
+	q.Pod = q.Kind.workload(q.Name).PodOf(w.template)
 	q.Pod.Metadata.Namespace = q.Namespace
 	result, err := h.resolve(c, r, &w)
 	if err != nil {
-		return (&failure{reason: reasonLookup, code: http.StatusInternalServerError, err: err}).verdict(q)
+		return lookupFailed(err).verdict(q)
 	}
 	v := h.verdict(c, q, &w, &result)
 	v.warnings = append(w.misplaced(r.object), v.warnings...)
@@ -123,11 +123,8 @@ func sameProblem(a, b *field.Error) bool {
 
 // verdict says what the workload's pods would get.
 func (h *workloadHandler) verdict(c call, q *request, w *workload, result *intent.Result) verdict {
-	switch {
-	case len(result.Errors) > 0:
-		return verdict{label: label{outcomeRefused, reasonInvalid}, request: q, refused: result.Errors, warnings: result.Warnings}
-	case result.Intent == nil:
-		return verdict{label: label{outcomeSkipped, string(result.Skip)}, request: q, warnings: result.Warnings}
+	if result.Intent == nil {
+		return uninjected(q, result)
 	}
 	v := inject(q, result)
 	h.pods.warnOfSecret(c, &v)
@@ -178,9 +175,4 @@ func (w *workload) misplaced(object jsontext.Value) []string {
 		}
 	}
 	return warnings
-}
-
-// apiVersion is the group and version as objects write them.
-func (g groupVersionKind) apiVersion() string {
-	return schema.GroupVersion{Group: g.Group, Version: g.Version}.String()
 }

@@ -6,10 +6,8 @@ package webhook
 import (
 	stdjson "encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -64,8 +62,7 @@ func (h *validator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *validator) serve(s *scratch, w http.ResponseWriter, c call) (v verdict) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			f := &failure{reason: reasonPanic, code: http.StatusInternalServerError, err: fmt.Errorf("panic: %v", cause), stack: debug.Stack()}
-			v = f.verdict(v.request)
+			v = panicked(cause).verdict(v.request)
 		}
 	}()
 	q, f := s.read(w, c.Request, func(*request) bool { return false })
@@ -76,8 +73,7 @@ func (h *validator) serve(s *scratch, w http.ResponseWriter, c call) (v verdict)
 	v = h.validate(c, q, s.body.Bytes())
 	if v.failed == nil {
 		if err := s.encodeValidation(&v); err != nil {
-			f := &failure{reason: reasonEncode, code: http.StatusInternalServerError, err: fmt.Errorf("encoding the answer: %w", err)}
-			return f.verdict(q)
+			return unencodable(err).verdict(q)
 		}
 	}
 	return v
@@ -94,7 +90,8 @@ func (h *validator) validate(c call, q *request, body jsontext.Value) verdict {
 	case q.Operation != operationCreate && q.Operation != operationUpdate:
 		return verdict{label: label{outcomeAllowed, reasonOperation}, request: q}
 	}
-	r.object, r.old = member(body, "request", "object"), member(body, "request", "oldObject")
+	whole := member(body, "request")
+	r.object, r.old = member(whole, "object"), member(whole, "oldObject")
 	if r.object.Kind() != jsontext.KindBeginObject {
 		return badRequest(http.StatusBadRequest, errors.New("the request writes an object, but holds none")).verdict(q)
 	}
@@ -167,14 +164,5 @@ func (h *validator) report(v *verdict, took time.Duration) {
 			fields = append(fields, "dryRun", true)
 		}
 	}
-	switch {
-	case v.failed != nil && v.failed.stack != nil:
-		log.Error(v.failed.err, "validation failed", append(fields, "stack", string(v.failed.stack))...)
-	case v.failed != nil:
-		log.Error(v.failed.err, "validation failed", fields...)
-	case len(v.refused) > 0:
-		log.Info("validation", append(fields, "fields", fieldsOf(v.refused))...)
-	default:
-		log.Info("validation", fields...)
-	}
+	v.tell(log, "validation", fields)
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"example.io/mtls-injector/cmd/kubectl-mtls/offline"
+	"example.io/mtls-injector/cmd/kubectl-mtls/steps"
 	"example.io/mtls-injector/config"
 )
 
@@ -79,15 +80,7 @@ func NewCommand(version string, streams genericiooptions.IOStreams) *cobra.Comma
 		Long:    long,
 		Example: examples,
 		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			if err := o.Complete(); err != nil {
-				return err
-			}
-			if err := o.Validate(); err != nil {
-				return err
-			}
-			return o.Run()
-		},
+		RunE:    steps.Of(o),
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&o.Filenames, "filename", "f", nil, "file or folder to inject, or - for the standard input; may be repeated")

@@ -13,17 +13,19 @@ import (
 // templatePath returns where the object keeps its pod or pod template. Any kind, built in
 // or not, has one that keeps containers below spec.template, as workloads do.
 func templatePath(o *manifest.Object) ([]string, bool) {
-	path := []string{"spec", "template"}
+	path := workloadOf(o).TemplatePath()
 	switch {
 	case o.Group() == "" && o.Kind == "Pod":
 		path = nil
 	case o.Group() == "" && o.Kind == "PodTemplate":
 		path = []string{"template"}
-	case o.Group() == "batch" && o.Kind == "CronJob":
-		path = []string{"spec", "jobTemplate", "spec", "template"}
 	}
 	containers, err := o.JSON(append(slices.Clip(path), "spec", "containers")...)
 	return path, err != nil || strings.HasPrefix(string(containers), "[{")
+}
+
+func workloadOf(o *manifest.Object) intent.Workload {
+	return intent.Workload{APIVersion: o.APIVersion, Kind: o.Kind, Name: o.Name}
 }
 
 // asCreated returns the pod as the workload's controller would create it. The error is for
@@ -33,7 +35,7 @@ func asCreated(o *manifest.Object, template *intent.Pod) (*intent.Pod, *field.Er
 		pod := *template
 		return &pod, nil
 	}
-	pod := intent.Workload{APIVersion: o.APIVersion, Kind: o.Kind, Name: o.Name}.PodOf(template)
+	pod := workloadOf(o).PodOf(template)
 	if o.Name == "" {
 		return pod, field.Required(fieldPath(o, []string{"metadata", "name"}),
 			"the identity depends on the workload's name; let the webhook inject what gets its name in the cluster")

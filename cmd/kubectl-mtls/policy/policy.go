@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"example.io/mtls-injector/cmd/kubectl-mtls/steps"
 	"example.io/mtls-injector/config"
 	"example.io/mtls-injector/intent"
 	"example.io/mtls-injector/policy"
@@ -96,15 +97,7 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		Long:    long,
 		Example: examples,
 		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			if err := o.Complete(); err != nil {
-				return err
-			}
-			if err := o.Validate(); err != nil {
-				return err
-			}
-			return o.Run()
-		},
+		RunE:    steps.Of(o),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.ConfigFile, "config", "", "configuration file of the injector; without it, its defaults hold")

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"example.io/mtls-injector/e2e/cluster"
 )
@@ -32,6 +33,17 @@ func Namespace(tb testing.TB, c *cluster.Cluster, annotations map[string]string)
 	ns, err := c.CreateNamespace(tb.Context(), "test-", labels, annotations)
 	require.NoError(tb, err)
 	return ns.Name
+}
+
+// Apply applies a file of manifests, in the given namespace where they name none, and
+// returns the objects.
+func Apply(tb testing.TB, c *cluster.Cluster, file, namespace string) []*unstructured.Unstructured {
+	tb.Helper()
+	manifests, err := os.ReadFile(file)
+	require.NoError(tb, err)
+	objects, err := c.Apply(tb.Context(), manifests, namespace)
+	require.NoError(tb, err)
+	return objects
 }
 
 // Stderr is a progress function for TestMain, where there is no test to log to.
