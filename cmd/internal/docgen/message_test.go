@@ -159,6 +159,8 @@ func (s *scan) learn(n ast.Node) bool {
 // elsewhere.
 func (s *scan) visit(n ast.Node) bool {
 	switch n := n.(type) {
+	case *ast.File:
+		s.function = "at the top"
 	case *ast.ImportSpec, *ast.Field:
 		return false
 	case *ast.FuncDecl: // these two are the text of a generated page
