@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -111,6 +112,18 @@ func (v *chartValue) isWhole() bool {
 	_, properties := v.schema["properties"]
 	_, others := v.schema["additionalProperties"]
 	return len(v.values) == 0 || properties || others || v.named == schemaSelector
+}
+
+// isNeeded reports whether templates cannot do without the value. With null, Helm takes a
+// value away: fine for what is added to objects, and for what may be empty.
+func (v *chartValue) isNeeded() bool {
+	if types, ok := v.schema["type"].([]any); ok && slices.Contains(types, any("null")) {
+		return false
+	}
+	if v.node.Kind == yaml.ScalarNode {
+		return v.node.Value != "" && v.node.ShortTag() != "!!null"
+	}
+	return !v.isWhole() || v.named == schemaSelector
 }
 
 // defaultText is the default as JSON.
