@@ -17,7 +17,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"example.io/mtls-injector/e2e/cluster"
 	"example.io/mtls-injector/e2e/release"
 	"example.io/mtls-injector/intent"
 )
@@ -159,5 +158,3 @@ func podNames(t *testing.T) []string {
 	}
 	return names
 }
-
-var _ = cluster.EnabledLabel

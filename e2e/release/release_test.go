@@ -20,7 +20,6 @@ import (
 	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"example.io/mtls-injector/e2e/cluster"
 	"example.io/mtls-injector/e2e/cluster/clustertest"
 	"example.io/mtls-injector/e2e/release"
 	"example.io/mtls-injector/e2e/replica"
@@ -82,17 +81,7 @@ func uninstall(t *testing.T) {
 // awaitWebhook waits until the API server has learned of the webhook and of its CA.
 func awaitWebhook(t *testing.T) {
 	t.Helper()
-	ns := optedIn(t)
-	require.NoError(t, stage.WaitFor(t.Context(), "pods to be injected", func(ctx context.Context) error {
-		pod := server(ns)
-		if err := stage.Client.Create(ctx, pod, client.DryRunAll); err != nil {
-			return err
-		}
-		if !isInjected(pod) {
-			return errors.New("a pod came out as it was")
-		}
-		return nil
-	}))
+	awaitInjected(t, optedIn(t))
 }
 
 // optedIn makes a namespace with the label of the chart's defaults.
@@ -267,5 +256,3 @@ func creating(t *testing.T) (stop func()) {
 		return nil
 	})
 }
-
-var _ = cluster.EnabledLabel

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"example.io/mtls-injector/webhook"
+	"example.io/mtls-injector/webhook/servingcert"
 )
 
 // disabled is the address of an endpoint that is not wanted.
@@ -26,7 +27,8 @@ type webhookOptions struct {
 	config     string
 	kubeconfig string
 
-	server webhook.ServerOptions
+	server  webhook.ServerOptions
+	serving servingOptions
 
 	healthAddress  string
 	metricsAddress string
@@ -48,6 +50,7 @@ func (o *webhookOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&o.server.CertDir, "cert-dir", "/etc/mtls-injector/serving-certs", "`folder` with the serving certificate, read again when it changes")
 	flags.StringVar(&o.server.CertName, "cert-name", "tls.crt", "`file` in the folder: the certificate chain")
 	flags.StringVar(&o.server.KeyName, "key-name", "tls.key", "`file` in the folder: the private key")
+	o.serving.bind(flags)
 	flags.BoolVar(&o.server.HTTP2, "http2", true, "offer HTTP/2 besides HTTP/1.1")
 	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "`host:port` of /healthz and /readyz, 0 for none")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "`host:port` of /metrics, 0 for none")
@@ -65,6 +68,8 @@ type settings struct {
 	config string
 	rest   *rest.Config
 	server webhook.ServerOptions
+	// serving is nil when the certificate comes from files.
+	serving *servingcert.Options
 	// Addresses are "host:port" or disabled.
 	healthAddress, metricsAddress string
 	leaderElect                   bool
@@ -83,7 +88,7 @@ func (o *webhookOptions) complete() (*settings, error) {
 		return nil, fmt.Errorf("--kubeconfig: %w", err)
 	}
 	return &settings{
-		config: o.config, rest: restConfig, server: o.server,
+		config: o.config, rest: restConfig, server: o.server, serving: o.serving.complete(restConfig),
 		healthAddress: o.healthAddress, metricsAddress: o.metricsAddress,
 		leaderElect: o.leaderElect, leaderElectNamespace: o.leaderElectNamespace,
 		drainDelay: o.drainDelay, shutdownTimeout: o.shutdownTimeout,
@@ -116,10 +121,11 @@ func (o *webhookOptions) validate() error {
 	if o.server.Port < 1 || o.server.Port > 65535 {
 		wrong("port", "must be from 1 to 65535, not %d", o.server.Port)
 	}
+	o.serving.validate(wrong)
 	for _, name := range []struct{ flag, value string }{
 		{"cert-dir", o.server.CertDir}, {"cert-name", o.server.CertName}, {"key-name", o.server.KeyName},
 	} {
-		if name.value == "" {
+		if name.value == "" && o.serving.mode == servingFiles {
 			wrong(name.flag, "must not be empty")
 		}
 	}
