@@ -23,6 +23,8 @@ const hole = "…"
 type message struct {
 	at     string
 	pieces []string
+	// logged says that only the log has it.
+	logged bool
 }
 
 func (m message) String() string { return strings.Join(m.pieces, hole) }
@@ -36,8 +38,9 @@ func (m message) pattern() *regexp.Regexp {
 	return regexp.MustCompile(strings.Join(quoted, ".*?"))
 }
 
-// isLong reports whether there are three words in a row by which somebody could search.
-func (m message) isLong() bool { return m.longest() > 2 }
+// needsEntry reports whether people see it, and there are three words in a row by which they
+// could search.
+func (m message) needsEntry() bool { return !m.logged && m.longest() > 2 }
 
 // longest is the number of words of the longest piece.
 func (m message) longest() int {
@@ -64,16 +67,23 @@ func unsaid(text string, all []message) []string {
 	return strings.FieldsFunc(string(said), func(r rune) bool { return r == 0 || r == []rune(hole)[0] })
 }
 
-// messagesOf returns the messages of the packages in these folders, of which a later one may
+// room is a folder with a package.
+type room struct {
+	folder string
+	// logsErrors says that its errors, where they wrap another one, are for the log.
+	logsErrors bool
+}
+
+// messagesOf returns the messages of these packages, of which a later one may
 // import an earlier one: every text of two words and more in a row that is not for a log, a
 // metric or a generated page.
-func messagesOf(t *testing.T, root string, folders []string) []message {
+func messagesOf(t *testing.T, root string, rooms []room) []message {
 	t.Helper()
 	var all []message
 	imported := map[string]string{}
-	for _, folder := range folders {
-		files := parse(t, filepath.Join(root, folder, "*.go"))
-		s := newScan(folder, imported)
+	for _, r := range rooms {
+		files := parse(t, filepath.Join(root, r.folder, "*.go"))
+		s := newScan(r, imported)
 		for _, file := range files {
 			ast.Inspect(file, s.learn)
 		}
@@ -81,7 +91,7 @@ func messagesOf(t *testing.T, root string, folders []string) []message {
 			ast.Inspect(file, s.visit)
 		}
 		for name, text := range s.constants {
-			imported[filepath.Base(folder)+"."+name] = text
+			imported[filepath.Base(r.folder)+"."+name] = text
 		}
 		all = append(all, s.found...)
 	}
@@ -110,7 +120,7 @@ func parse(t *testing.T, glob string) []*ast.File {
 // constantsOf returns the values of a file's constants whose names begin so.
 func constantsOf(t *testing.T, path, prefix string) []string {
 	t.Helper()
-	s := newScan(path, nil)
+	s := newScan(room{folder: path}, nil)
 	for _, file := range parse(t, path) {
 		ast.Inspect(file, s.learn)
 	}
@@ -125,7 +135,7 @@ func constantsOf(t *testing.T, path, prefix string) []string {
 
 // scan goes through the files of a package.
 type scan struct {
-	folder string
+	room
 	// constants are texts by name, of this package and, with its name, of others. What has
 	// one name in two functions is a hole.
 	constants, imported map[string]string
@@ -133,8 +143,8 @@ type scan struct {
 	found               []message
 }
 
-func newScan(folder string, imported map[string]string) *scan {
-	return &scan{folder: folder, constants: map[string]string{}, imported: imported}
+func newScan(r room, imported map[string]string) *scan {
+	return &scan{room: r, constants: map[string]string{}, imported: imported}
 }
 
 // learn takes note of constants.
@@ -190,7 +200,9 @@ func (s *scan) call(n *ast.CallExpr) bool {
 	case name == "Info" || name == "Error" || name == "NewDesc":
 		return false
 	case strings.HasSuffix(name, "f"):
-		s.text(n.Args[0], true)
+		if format, ok := n.Args[0].(*ast.BasicLit); s.text(n.Args[0], true) && ok {
+			s.found[len(s.found)-1].logged = s.logsErrors && strings.HasSuffix(format.Value, `: %w"`)
+		}
 		for _, arg := range n.Args[1:] {
 			ast.Inspect(arg, s.visit)
 		}
@@ -201,7 +213,7 @@ func (s *scan) call(n *ast.CallExpr) bool {
 
 // text adds the message that an expression is, and reports whether it is one.
 func (s *scan) text(e ast.Expr, isFormat bool) bool {
-	m := message{s.folder + ", " + s.function, s.pieces(e, isFormat)}
+	m := message{at: s.folder + ", " + s.function, pieces: s.pieces(e, isFormat)}
 	if m.longest() < 2 {
 		return false
 	}

@@ -21,8 +21,10 @@ import (
 const catalogue = root + "/docs/troubleshooting.md"
 
 // told lists the packages whose texts people get to see: refusals, warnings, errors in the place
-// of a decision, readiness, Events.
-func told() []string { return []string{"intent", "injector", "webhook", "certs"} }
+// of a decision, readiness, Events. What wraps an error of another is, in some, for those who read the log.
+func told() []room {
+	return []room{{folder: "intent"}, {folder: "injector"}, {folder: "webhook"}, {folder: "webhook/servingcert", logsErrors: true}, {folder: "certs", logsErrors: true}}
+}
 
 // entries returns what the tables of the catalogue quote in their first cells: the messages,
 // and the single words, which are reasons and fields.
@@ -53,7 +55,7 @@ func entries(t *testing.T) (messages, words []string) {
 func TestEveryMessageHasAnEntry(t *testing.T) {
 	messages, _ := entries(t)
 	for _, m := range messagesOf(t, root, told()) {
-		if !m.isLong() {
+		if !m.needsEntry() {
 			continue
 		}
 		assert.True(t, slices.ContainsFunc(messages, m.matches), "%s: no entry in %s quotes\n%s", m.at, catalogue, m)
@@ -87,7 +89,7 @@ func TestEveryReasonHasAnEntry(t *testing.T) {
 
 // Texts are found wherever they stand, and matched piece by piece: so the tests above can fail.
 func TestMessages(t *testing.T) {
-	all := messagesOf(t, "testdata", []string{"names", "messages"})
+	all := messagesOf(t, "testdata", []room{{folder: "names"}, {folder: "messages"}})
 	var got []string
 	for _, m := range all {
 		got = append(got, m.at+": "+m.String())
@@ -96,12 +98,17 @@ func TestMessages(t *testing.T) {
 		"messages, Example: Certificate … is well over 90 % of it",
 		"messages, Example: must be from … to … seconds",
 		"messages, Example: prefix/key may not claim …: it is neither … nor its own",
+		"messages, Example: reading of the key: …",
 		"messages, Example: unknown key: …",
 	}, got)
-	assert.False(t, all[3].isLong(), "two words are quoted if they are there, but need not be")
+	assert.False(t, all[4].needsEntry(), "two words are quoted if they are there, but need not be")
+	assert.True(t, all[3].needsEntry())
+	logged := messagesOf(t, "testdata", []room{{folder: "names"}, {folder: "messages", logsErrors: true}})
+	assert.Equal(t, all[3].String(), logged[3].String())
+	assert.False(t, logged[3].needsEntry(), "what is for the log may be quoted, but need not be")
 
 	seconds := all[1]
-	assert.True(t, seconds.isLong())
+	assert.True(t, seconds.needsEntry())
 	assert.True(t, seconds.matches("duration: must be from 1 to … seconds"))
 	assert.False(t, seconds.matches("must be to … seconds from …"))
 	assert.Equal(t, []string{" 1 ", " 2 ", "; and nobody says this"}, unsaid("must be from 1 to 2 seconds; and nobody says this", all))

@@ -24,5 +24,6 @@ func Example(n int, value string) []error {
 		fmt.Errorf("Certificate %s is well over 90 %% of it", value),
 		errors.New("unknown key: " + value),
 		errors.New("short"),
+		fmt.Errorf("reading of the key: %w", errors.ErrUnsupported),
 	}
 }
