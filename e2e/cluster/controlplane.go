@@ -64,6 +64,7 @@ func (c *Cluster) startControlPlane(ctx context.Context, opts Options) error {
 		WebhookInstallOptions: envtest.WebhookInstallOptions{LocalServingCertDir: certificates},
 		// Ample for a machine that is busy with something else.
 		ControlPlaneStartTimeout: time.Minute,
+		ControlPlaneStopTimeout:  time.Minute,
 	}
 	if err := c.configureEtcd(); err != nil {
 		return err

@@ -54,7 +54,7 @@ func TestWhoIsAsked(t *testing.T) {
 	})
 	t.Run("a mirror pod, which only a kubelet makes", func(t *testing.T) {
 		pod := server(ns)
-		pod.GenerateName, pod.Name = "", "static"
+		pod.GenerateName, pod.Name, pod.Spec.NodeName = "", "static", cluster.NodeName
 		pod.Annotations[corev1.MirrorPodAnnotationKey] = "forged"
 		asked(t, admissions, 1, func(t *testing.T) {
 			assert.False(t, isInjected(create(t, pod.DeepCopy())), "made by another it is looked at")

@@ -3,7 +3,7 @@ package release_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -20,10 +20,8 @@ func TestNobodyServes(t *testing.T) {
 	ns := optedIn(t)
 	_, err := stage.Upgrade(t.Context(), "--reuse-values", "--set", "replicaCount=0")
 	require.NoError(t, err)
-	awaitNobody(t)
+	awaitNobody(t, ns)
 
-	err = stage.Client.Create(t.Context(), server(ns), client.DryRunAll)
-	require.ErrorContains(t, err, `failed calling webhook "pods.mtls.example.io"`)
 	assert.False(t, isInjected(create(t, server(namespaceWith(t, nil)))), "another namespace's pod starts as it is")
 	for _, name := range []string{"kube-system", "cert-manager", release.Namespace} {
 		create(t, server(name))
@@ -39,9 +37,11 @@ func TestNobodyServes(t *testing.T) {
 		assert.True(t, isInjected(&pods[0]))
 	})
 	t.Run("with Ignore, pods start as they are", func(t *testing.T) {
-		_, err := stage.Upgrade(t.Context(), "--reuse-values", "--set", "replicaCount=0,webhook.pods.failurePolicy=Ignore")
+		_, err := stage.Upgrade(t.Context(), "--reuse-values", "--set", "replicaCount=0")
 		require.NoError(t, err)
-		awaitNobody(t)
+		awaitNobody(t, ns)
+		_, err = stage.Upgrade(t.Context(), "--reuse-values", "--set", "webhook.pods.failurePolicy=Ignore")
+		require.NoError(t, err)
 		require.NoError(t, stage.WaitFor(t.Context(), "the API server to learn of Ignore", func(ctx context.Context) error {
 			pod := server(ns)
 			if err := stage.Client.Create(ctx, pod, client.DryRunAll); err != nil {
@@ -59,12 +59,17 @@ func TestNobodyServes(t *testing.T) {
 	})
 }
 
-// awaitNobody waits until no replica serves.
-func awaitNobody(t *testing.T) {
+// awaitNobody waits until no replica serves, not even on connections from before, and the API
+// server says so to whoever creates a pod.
+func awaitNobody(t *testing.T, namespace string) {
 	t.Helper()
-	require.NoError(t, stage.WaitFor(t.Context(), "the replicas to go", func(context.Context) error {
-		if n := len(stage.Pods.Ready()); n > 0 {
-			return fmt.Errorf("%d serve", n)
+	require.NoError(t, stage.WaitFor(t.Context(), "the replicas to go", func(ctx context.Context) error {
+		err := stage.Client.Create(ctx, server(namespace), client.DryRunAll)
+		if err == nil {
+			return errors.New("a pod is created")
+		}
+		if !strings.Contains(err.Error(), `failed calling webhook "pods.mtls.example.io"`) {
+			return err
 		}
 		return nil
 	}))

@@ -12,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -62,7 +61,7 @@ func install(t *testing.T, args ...string) string {
 func uninstall(t *testing.T) {
 	t.Helper()
 	ctx := context.Background() // the test's has ended
-	if out, err := stage.Helm.Run(ctx, "list", "-q", "-a", "-n", release.Namespace); err != nil || strings.TrimSpace(out) == "" {
+	if out, err := stage.Helm.Run(ctx, "list", "-q", "-n", release.Namespace); err != nil || strings.TrimSpace(out) == "" {
 		require.NoError(t, err)
 		return
 	}
@@ -122,15 +121,6 @@ func isInjected(pod *corev1.Pod) bool {
 		}
 	}
 	return false
-}
-
-// mutating returns the webhook for pods as the API server has it.
-func mutating(t *testing.T) *admissionv1.MutatingWebhookConfiguration {
-	t.Helper()
-	var config admissionv1.MutatingWebhookConfiguration
-	require.NoError(t, stage.Client.Get(t.Context(), client.ObjectKey{Name: release.Name}, &config))
-	require.Len(t, config.Webhooks, 1)
-	return &config
 }
 
 // sum adds up a metric's series over all replicas; with are parts of a series that must occur.

@@ -3,7 +3,6 @@ package main
 // What happens to the webhook while pods are created.
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,10 +10,6 @@ import (
 	"os/exec"
 	"time"
 
-	apiutil "github.com/cert-manager/cert-manager/pkg/api/util"
-	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
-	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -151,82 +146,28 @@ func (e *events) roll(ctx context.Context) error {
 }
 
 func (e *events) renewServing(ctx context.Context) error {
-	return e.renew(ctx, release.Name+"-webhook")
+	return e.Renew(ctx, release.Name+"-webhook")
 }
 
 // renewCA renews the CA, and then what it signed, as cert-manager does in their time.
 func (e *events) renewCA(ctx context.Context) error {
-	if err := e.renew(ctx, release.Name+"-webhook-root"); err != nil {
-		return err
-	}
-	before, err := e.caBundle(ctx)
-	if err != nil {
+	const root = release.Name + "-webhook-root"
+	if err := e.Renew(ctx, root); err != nil {
 		return err
 	}
 	if err := e.renewServing(ctx); err != nil {
 		return err
 	}
-	return e.awaitOtherBundle(ctx, before)
-}
-
-// renew does what cmctl renew does, and waits for the next revision.
-func (e *events) renew(ctx context.Context, name string) error {
-	cert := &cmapi.Certificate{}
-	key := client.ObjectKey{Namespace: release.Namespace, Name: name}
-	if err := e.Client.Get(ctx, key, cert); err != nil {
-		return fmt.Errorf("getting Certificate %s: %w", name, err)
-	}
-	revision := 0
-	if cert.Status.Revision != nil {
-		revision = *cert.Status.Revision
-	}
-	apiutil.SetCertificateCondition(cert, cert.Generation, cmapi.CertificateConditionIssuing, cmmeta.ConditionTrue, "ManuallyTriggered", "renewed by bench/ha")
-	if err := e.Client.Status().Update(ctx, cert); err != nil {
-		return fmt.Errorf("asking for Certificate %s anew: %w", name, err)
-	}
-	return e.WaitFor(ctx, "Certificate "+name+" to be issued anew", func(ctx context.Context) error {
-		if err := e.Client.Get(ctx, key, cert); err != nil {
-			return err
-		}
-		if cert.Status.Revision == nil || *cert.Status.Revision <= revision {
-			return errors.New("it is not")
-		}
-		return nil
-	})
+	return e.AwaitTrust(ctx, e.CAOf(root))
 }
 
 // deleteCA makes the webhook make another CA.
 func (e *events) deleteCA(ctx context.Context) error {
-	before, err := e.caBundle(ctx)
-	if err != nil {
-		return err
-	}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: release.Namespace, Name: release.Name + "-webhook-ca"}}
 	if err := e.Client.Delete(ctx, secret); err != nil {
 		return fmt.Errorf("deleting the CA: %w", err)
 	}
-	return e.awaitOtherBundle(ctx, before)
-}
-
-func (e *events) caBundle(ctx context.Context) ([]byte, error) {
-	var config admissionv1.MutatingWebhookConfiguration
-	if err := e.Client.Get(ctx, client.ObjectKey{Name: release.Name}, &config); err != nil {
-		return nil, fmt.Errorf("getting the webhook configuration: %w", err)
-	}
-	if len(config.Webhooks) == 0 {
-		return nil, errors.New("the webhook configuration is empty")
-	}
-	return config.Webhooks[0].ClientConfig.CABundle, nil
-}
-
-func (e *events) awaitOtherBundle(ctx context.Context, before []byte) error {
-	return e.WaitFor(ctx, "the API server to be told another CA", func(ctx context.Context) error {
-		now, err := e.caBundle(ctx)
-		if err == nil && bytes.Equal(now, before) {
-			err = errors.New("it is the one from before")
-		}
-		return err
-	})
+	return e.AwaitTrust(ctx, e.CAOf(secret.Name))
 }
 
 func (e *events) changeConfig(ctx context.Context) error {

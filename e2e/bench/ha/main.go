@@ -78,10 +78,8 @@ func run(ctx context.Context, out io.Writer, opts *options) (err error) {
 		return err
 	}
 	r := &result{options: opts, version: s.Version, tally: &l.tally}
-	if err := r.measure(ctx, s, l, progress); err != nil {
-		return err
-	}
-	return r.print(out)
+	// What was measured until an event failed is told, too.
+	return errors.Join(r.measure(ctx, s, l, progress), r.print(out))
 }
 
 // awaitInjection waits until the API server has learned of the webhook.
