@@ -35,6 +35,9 @@ func smokeTestPod(namespace, serviceAccount string) *corev1.Pod {
 				intent.Prefix + "role": string(intent.RoleServer),
 				// Also where the configuration has no variables by default.
 				intent.Prefix + "env": string(intent.EnvMTLS),
+				// Or the pod would be warned of its key, which its user may not be able to read.
+				// Not every namespace takes a group in the securityContext.
+				intent.Prefix + "fs-group": "65532",
 			},
 		},
 		Spec: corev1.PodSpec{
