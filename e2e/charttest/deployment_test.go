@@ -34,8 +34,8 @@ func podOf(t *testing.T, args ...string) (*corev1.PodTemplateSpec, *corev1.Conta
 func TestImage(t *testing.T) {
 	const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	for want, values := range map[string][]string{
-		"registry.example.io/mtls-injector:v0.1.0":      nil,
-		"registry.example.io/mtls-injector:v9":          {"image.tag=v9"},
+		"registry.example.io/mtls-injector:v0.1.0":       nil,
+		"registry.example.io/mtls-injector:v9":           {"image.tag=v9"},
 		"registry.example.io/mtls-injector@" + digest:    {"image.digest=" + digest},
 		"registry.example.io/mtls-injector:v9@" + digest: {"image.tag=v9", "image.digest=" + digest},
 		"example.com:5000/a/b:v0.1.0":                    {"image.repository=example.com:5000/a/b"},

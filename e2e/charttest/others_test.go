@@ -110,7 +110,9 @@ func TestNetworkPolicy(t *testing.T) {
 	port := func(protocol corev1.Protocol, of intstr.IntOrString) networkingv1.NetworkPolicyPort {
 		return networkingv1.NetworkPolicyPort{Protocol: &protocol, Port: &of}
 	}
-	tcp := func(name string) networkingv1.NetworkPolicyPort { return port(corev1.ProtocolTCP, intstr.FromString(name)) }
+	tcp := func(name string) networkingv1.NetworkPolicyPort {
+		return port(corev1.ProtocolTCP, intstr.FromString(name))
+	}
 	objects := template(t)
 	policy := must[networkingv1.NetworkPolicy](t, objects, "NetworkPolicy", Release)
 	assert.Equal(t, networkingv1.NetworkPolicySpec{
