@@ -148,13 +148,13 @@ func TestHooks(t *testing.T) {
 		weight, err := strconv.Atoi(object.GetAnnotations()["helm.sh/hook-weight"])
 		require.NoError(t, err)
 		weights[object.GetKind()] = weight
-		assert.Equal(t, Release+"-smoke-test", object.GetName())
+		assert.Equal(t, smokeTest, object.GetName())
 	}
-	order := []string{"Namespace", "ServiceAccount", "Role", "RoleBinding", "Pod"}
+	order := []string{"Namespace", "ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "Pod"}
 	assert.ElementsMatch(t, order, slices.Collect(maps.Keys(weights)))
 	assert.True(t, slices.IsSortedFunc(order, func(a, b string) int { return weights[a] - weights[b] }), "%v", weights)
 
-	namespace := must[corev1.Namespace](t, objects, "Namespace", Release+"-smoke-test")
+	namespace := must[corev1.Namespace](t, objects, "Namespace", smokeTest)
 	assert.Equal(t, "true", namespace.Labels["mtls-enabled"])
 	pod := must[corev1.Pod](t, objects, "Pod", namespace.Name)
 	assert.Equal(t, Namespace, pod.Namespace)
