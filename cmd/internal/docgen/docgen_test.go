@@ -90,10 +90,10 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 	}
 	assert.Equal(t, []string{
 		"kubectl mtls", "kubectl mtls inject", "kubectl mtls policy", "kubectl mtls version",
-		"mtls-injector", "mtls-injector version", "mtls-injector webhook",
+		"mtls-injector", "mtls-injector smoke-test", "mtls-injector version", "mtls-injector webhook",
 	}, headings)
 	links := regexp.MustCompile(`\]\((.*?)\)`).FindAllStringSubmatch(page, -1)
-	assert.Len(t, links, 10)
+	assert.Len(t, links, 12)
 	for _, link := range links {
 		assert.True(t, anchors[strings.TrimPrefix(link[1], "#")], "%s leads nowhere", link[1])
 	}
