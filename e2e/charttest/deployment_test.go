@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"example.io/mtls-injector/cmd/mtls-injector/app"
 )
 
 func deploymentOf(t *testing.T, objects []*unstructured.Unstructured) *appsv1.Deployment {
@@ -69,6 +71,31 @@ func TestArguments(t *testing.T) {
 		"--serving-cert-ca-duration=8760h", "--serving-cert-leaf-duration=168h", "--webhook-configuration-name=mtls-injector"), container.Args)
 	assert.Len(t, pod.Spec.Volumes, 1)
 	assert.Len(t, container.VolumeMounts, 1)
+}
+
+// TestArgumentsAreFlags: the program knows all of them, and takes their values.
+func TestArgumentsAreFlags(t *testing.T) {
+	for name, args := range variations(t) {
+		var all [][]string
+		for _, object := range template(t, args...) {
+			switch object.GetKind() {
+			case "Deployment":
+				all = append(all, deploymentSpec(t, object).Containers[0].Args)
+			case "Pod":
+				pod, err := Into[corev1.Pod](object)
+				require.NoError(t, err)
+				all = append(all, pod.Spec.Containers[0].Args)
+			}
+		}
+		require.NotEmpty(t, all)
+		for _, args := range all {
+			command, flags, err := app.NewCommand("test").Find(args)
+			require.NoError(t, err, name)
+			assert.Equal(t, args[0], command.Name(), name)
+			require.NoError(t, command.ParseFlags(flags), name)
+			assert.Empty(t, command.Flags().Args(), name)
+		}
+	}
 }
 
 // TestEnvironment: the program knows its namespace and how much memory it may use.
