@@ -147,6 +147,15 @@ func (b *builder) moduleVersion(ctx context.Context, dir, module string) (string
 	return b.goOutput(ctx, dir, "list", "-m", "-f", "{{.Version}}", module)
 }
 
+// moduleFiles returns the folder with the files of a dependency that the module in dir pins.
+func (b *builder) moduleFiles(ctx context.Context, dir, module string) (string, error) {
+	// A program can be there when its module's files are not.
+	if _, err := b.goOutput(ctx, dir, "mod", "download", module); err != nil {
+		return "", err
+	}
+	return b.goOutput(ctx, dir, "list", "-m", "-f", "{{.Dir}}", module)
+}
+
 // goOutput runs the go command in dir. Its error carries what go printed.
 func (b *builder) goOutput(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // arguments of our own
