@@ -13,6 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"example.io/mtls-injector/e2e/internal/binaries"
 )
 
 // TestLive evaluates all that is shipped on the metrics of the programs themselves.
@@ -25,12 +30,13 @@ func TestLive(t *testing.T) {
 	t.Run("every selector of every rule selects something", s.testSelectors)
 	t.Run("the alerts that have a reason are active", s.testAlerts)
 	t.Run("a selector by usage selects nothing", s.testUsage)
+	t.Run("the Prometheus Operator's API takes what the chart makes", s.testOperator)
 }
 
 // testWindows joins cert-manager's metrics, scraped without honouring labels, with ours,
 // scraped honouring them.
 func (s *scene) testWindows(t *testing.T) {
-	want := map[string]float64{"shop/web-mtls server Deployment/web mesh-ca": 720 * 3600, "shop/sync-mtls client Deployment/sync mesh-ca": 168 * 3600}
+	want := map[string]float64{"shop/web-mtls server Deployment/web mesh-ca": 720 * 3600, "shop/sync-mtls client Deployment/sync shop-ca": 168 * 3600}
 	s.await(t, "both windows", func(ctx context.Context) error {
 		samples, err := s.prometheus.query(ctx, "mtls_injector:companion_renewal_window_seconds")
 		if err != nil {
@@ -160,4 +166,20 @@ func (s *scene) testUsage(t *testing.T) {
 	some, err := s.prometheus.query(t.Context(), metric+`{usage="client auth"}`)
 	require.NoError(t, err)
 	assert.Empty(t, some)
+}
+
+// testOperator has the API server check the chart's objects against the operator's schema.
+func (s *scene) testOperator(t *testing.T) {
+	crds, err := binaries.PrometheusOperatorCRDs(t.Context())
+	require.NoError(t, err)
+	_, err = envtest.InstallCRDs(s.Config, envtest.CRDInstallOptions{Paths: []string{crds}, ErrorIfPathMissing: true})
+	require.NoError(t, err)
+	_, err = s.CreateNamespace(t.Context(), "monitoring", nil, nil)
+	require.NoError(t, err)
+	strict := client.WithFieldValidation(s.Client, metav1.FieldValidationStrict)
+	for _, object := range render(t) {
+		if object.GetNamespace() == "monitoring" {
+			assert.NoError(t, strict.Create(t.Context(), object), object.GetKind())
+		}
+	}
 }

@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
-	"text/template"
+	texttemplate "text/template"
 
 	"github.com/stretchr/testify/require"
 
@@ -39,7 +39,7 @@ func runPrometheus(t *testing.T, data any) *server {
 	controlPlane, err := binaries.EnsureControlPlane(t.Context(), clustertest.Stderr)
 	require.NoError(t, err)
 	dir := t.TempDir()
-	tmpl, err := template.ParseFiles("testdata/scene/prometheus.yaml.tmpl")
+	tmpl, err := texttemplate.ParseFiles("testdata/scene/prometheus.yaml.tmpl")
 	require.NoError(t, err)
 	config, err := os.Create(filepath.Join(dir, "prometheus.yaml"))
 	require.NoError(t, err)

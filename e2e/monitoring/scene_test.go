@@ -108,7 +108,7 @@ func (s *scene) watch(t *testing.T, webhook *cluster.Webhook) *server {
 		"Rules":       rules,
 		"Injector":    strings.TrimPrefix(webhook.MetricsURL, "http://"),
 		"CertManager": strings.TrimPrefix(s.CertManagerMetricsURL, "http://"),
-		"APIServer":   strings.TrimPrefix(s.Config.Host, "https://"),
+		"APIServer":   strings.Trim(strings.TrimPrefix(s.Config.Host, "https:"), "/"),
 		"CA":          write("ca.crt", tls.CAData),
 		"Cert":        write("tls.crt", tls.CertData),
 		"Key":         write("tls.key", tls.KeyData),
