@@ -33,7 +33,7 @@ func EnsurePrometheus(ctx context.Context, progress Progress) (*Prometheus, erro
 	b.dir = filepath.Join(b.dir, fmt.Sprintf("prometheus-%s-%s-%s-%s", version, runtime.Version(), runtime.GOOS, runtime.GOARCH))
 	p := &Prometheus{}
 	targets := []target{
-		{name: "promtool", module: module, pkg: name + "/cmd/promtool", flags: "-s -w", tags: prometheusTags, hint: "5 minutes", path: &p.Tool},
+		{name: "promtool", module: module, pkg: name + "/cmd/promtool", flags: "-s -w", tags: prometheusTags, hint: "2 minutes", path: &p.Tool},
 		{name: "prometheus", module: module, pkg: name + "/cmd/prometheus", flags: "-s -w", tags: prometheusTags, path: &p.Server},
 	}
 	return p, b.ensure(ctx, targets)
