@@ -26,11 +26,7 @@ func EnsureApproverPolicy(ctx context.Context, progress Progress) (*ApproverPoli
 	if err != nil {
 		return nil, err
 	}
-	// The program can be there when the module's files are not.
-	if _, err := b.goOutput(ctx, module, "mod", "download", name); err != nil {
-		return nil, err
-	}
-	dir, err := b.goOutput(ctx, module, "list", "-m", "-f", "{{.Dir}}", name)
+	dir, err := b.moduleFiles(ctx, module, name)
 	if err != nil {
 		return nil, err
 	}
