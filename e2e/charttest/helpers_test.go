@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 )
 
@@ -13,3 +14,5 @@ func toJSON(t *testing.T, text string) []byte {
 	require.NoError(t, err)
 	return data
 }
+
+func labelSet(of map[string]string) labels.Set { return of }

@@ -106,6 +106,8 @@ func TestConfiguration(t *testing.T) {
 			written, err := config.Encode(got)
 			require.NoError(t, err)
 			switch name {
+			case "all-namespaces":
+				assert.True(t, got.Namespaces.Empty())
 			case "selectors":
 				assert.Equal(t, "mtls-enabled notin (false)", got.Namespaces.String())
 			case "configuration":

@@ -80,6 +80,8 @@ type Cluster struct {
 	Kubectl string
 	// AuditLog is the path of the audit log, if Options had a policy.
 	AuditLog string
+	// CertManagerMetricsURL is the base of cert-manager's own metrics: append /metrics.
+	CertManagerMetricsURL string
 
 	progress func(line string)
 	programs *binaries.ControlPlane

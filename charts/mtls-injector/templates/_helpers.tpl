@@ -5,12 +5,12 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* How objects are called. With 52 characters the longest name that is made of it,
-     <fullname>-smoke-test, is a legal name of a namespace. */}}
+{{/* How objects are called. With 50 characters <fullname>-smoke-test is a legal name of a
+     namespace, and <fullname>-webhook-root a legal common name. */}}
 {{- define "mtls-injector.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $default := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{- default $default .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- default $default .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* The labels by which the Deployment knows its pods; they can never change. */}}

@@ -44,10 +44,13 @@ func readValues(file string) ([]chartValue, error) {
 	if err := yaml.Unmarshal(text, &document); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if len(document.Content) == 0 || document.Content[0].Kind != yaml.MappingNode {
+	if len(document.Content) == 0 || document.Content[0].Kind != yaml.MappingNode || len(document.Content[0].Content) == 0 {
 		return nil, fmt.Errorf("%s: must be a mapping", file)
 	}
-	values, err := valuesOf(document.Content[0], "")
+	root := document.Content[0]
+	// The parser takes what stands above the first key for the file's.
+	root.Content[0].HeadComment = strings.Join([]string{document.HeadComment, root.HeadComment, root.Content[0].HeadComment}, "\n\n")
+	values, err := valuesOf(root, "")
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}

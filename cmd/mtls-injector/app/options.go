@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"example.io/mtls-injector/webhook"
@@ -83,7 +82,7 @@ func (o *webhookOptions) complete() (*settings, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	restConfig, err := o.restConfig()
+	restConfig, err := restConfigOf(o.kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("--kubeconfig: %w", err)
 	}
@@ -94,20 +93,6 @@ func (o *webhookOptions) complete() (*settings, error) {
 		drainDelay: o.drainDelay, shutdownTimeout: o.shutdownTimeout,
 		log: o.log,
 	}, nil
-}
-
-func (o *webhookOptions) restConfig() (*rest.Config, error) {
-	load := rest.InClusterConfig
-	if o.kubeconfig != "" {
-		load = func() (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", o.kubeconfig) }
-	}
-	c, err := load()
-	if err != nil {
-		return nil, err
-	}
-	c.UserAgent = rest.DefaultKubernetesUserAgent()
-	c.QPS = -1 // the API server's priority and fairness limits better than a client can
-	return c, nil
 }
 
 func (o *webhookOptions) validate() error {
