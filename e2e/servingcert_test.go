@@ -77,7 +77,7 @@ func (s *selfManaged) grant() {
 		&rbacv1.ClusterRoleBinding{ObjectMeta: cluster, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name}, Subjects: subjects},
 	} {
 		require.NoError(s, shared.Client.Create(s.Context(), object))
-		s.Cleanup(func() { _ = shared.Client.Delete(context.Background(), object) })
+		s.Cleanup(func() { require.NoError(s, shared.Client.Delete(context.Background(), object)) })
 	}
 }
 
