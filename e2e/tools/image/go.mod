@@ -1,3 +1,5 @@
+// What packs a release. A module of its own: neither the product nor the tests depend on
+// how images and SBOMs are made.
 module example.io/mtls-injector/e2e/tools/image
 
 go 1.26.0
