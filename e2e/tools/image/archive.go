@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -111,19 +112,16 @@ func readTarGz(data []byte) ([]entry, error) {
 // readFolder returns the files below a folder, with names relative to it.
 func readFolder(dir string) ([]entry, error) {
 	var entries []entry
-	err := filepath.WalkDir(dir, func(path string, item os.DirEntry, err error) error {
+	files := os.DirFS(dir)
+	err := fs.WalkDir(files, ".", func(name string, item fs.DirEntry, err error) error {
 		if err != nil || item.IsDir() {
 			return err
 		}
-		data, err := os.ReadFile(path)
+		data, err := fs.ReadFile(files, name)
 		if err != nil {
 			return err
 		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		entries = append(entries, entry{name: filepath.ToSlash(name), mode: modeFile, data: data})
+		entries = append(entries, entry{name: name, mode: modeFile, data: data})
 		return nil
 	})
 	return entries, err

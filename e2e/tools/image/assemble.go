@@ -22,8 +22,8 @@ import (
 // The user is a number, so that runAsNonRoot can be checked; the files give it a name.
 const (
 	user   = "65532:65532"
-	passwd = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
-	group  = "root:x:0:\nnonroot:x:65532:\n"
+	users  = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
+	groups = "root:x:0:\nnonroot:x:65532:\n"
 )
 
 // archive assembles the image for every platform: an archive each that `docker load` and
@@ -112,8 +112,8 @@ func assemble(binary, license []byte, arch string, labels map[string]string, at 
 		{"user and license", []entry{
 			{name: "LICENSE", mode: modeFile, data: license},
 			{name: "etc/", mode: modeProgram},
-			{name: "etc/group", mode: modeFile, data: []byte(group)},
-			{name: "etc/passwd", mode: modeFile, data: []byte(passwd)},
+			{name: "etc/group", mode: modeFile, data: []byte(groups)},
+			{name: "etc/passwd", mode: modeFile, data: []byte(users)},
 		}},
 		{"mtls-injector", []entry{{name: "mtls-injector", mode: modeProgram, data: binary}}},
 	} {

@@ -70,8 +70,8 @@ func TestAssembledFiles(t *testing.T) {
 	names, files := layerFiles(t, layers[0])
 	assert.Equal(t, []string{"LICENSE", "etc/", "etc/group", "etc/passwd"}, names)
 	assert.Equal(t, "a license\n", string(files["LICENSE"].data))
-	assert.Equal(t, passwd, string(files["etc/passwd"].data))
-	assert.Equal(t, group, string(files["etc/group"].data))
+	assert.Equal(t, users, string(files["etc/passwd"].data))
+	assert.Equal(t, groups, string(files["etc/group"].data))
 	names, program := layerFiles(t, layers[1])
 	assert.Equal(t, []string{"mtls-injector"}, names)
 	files["mtls-injector"] = program["mtls-injector"]
