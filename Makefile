@@ -25,12 +25,6 @@ PUSH ?=
 BUILD_IMAGE ?=
 BASE_IMAGE ?=
 
-# A release is packed with the time and name of its commit, so that it can be reproduced.
-REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
-PACK = cd e2e/tools/image && go run . --root $(CURDIR) --version $(VERSION) --image $(IMAGE) \
-	--revision $(REVISION) --source-date-epoch $(SOURCE_DATE_EPOCH)
-
 # FUZZTIME is for each target; FUZZ selects targets by a regular expression.
 FUZZTIME ?= 10m
 FUZZ ?= .
@@ -120,6 +114,12 @@ generate: ## Write docs/reference from the code
 .PHONY: build
 build: ## Build the programs into bin/
 	@$(GOBUILD) -o bin/ ./cmd/mtls-injector ./cmd/kubectl-mtls
+
+# A release is packed with the time and name of its commit, so that it can be reproduced.
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+PACK = cd e2e/tools/image && go run . --root $(CURDIR) --version $(VERSION) --image $(IMAGE) \
+	--revision $(REVISION) --source-date-epoch $(SOURCE_DATE_EPOCH)
 
 .PHONY: image
 image: ## Build the image with docker, podman or buildah, for PLATFORMS; PUSH=1 pushes it
