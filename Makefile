@@ -118,7 +118,7 @@ build: ## Build the programs into bin/
 # A release is packed with the time and name of its commit, so that it can be reproduced.
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
-PACK = cd e2e/tools/image && go run . --root $(CURDIR) --version $(VERSION) --image $(IMAGE) \
+PACK = echo "Building what packs it: a minute or two the first time." && cd e2e/tools/image && go run . --root $(CURDIR) --version $(VERSION) --image $(IMAGE) \
 	--revision $(REVISION) --source-date-epoch $(SOURCE_DATE_EPOCH)
 
 .PHONY: image
