@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -116,7 +117,8 @@ func (r *release) engineCommands(tool string, o engineOptions) [][]string {
 	if tool == "docker" {
 		build = append(build, "--build-arg", "SOURCE_DATE_EPOCH="+epoch)
 	} else {
-		build = append(build, "--timestamp", epoch)
+		// Buildah 1.28, which Debian 12 has, does not know its own platform, and would emulate the other.
+		build = append(build, "--timestamp", epoch, "--build-arg", "BUILDPLATFORM=linux/"+runtime.GOARCH)
 	}
 	for _, arg := range [][2]string{
 		{"VERSION", r.version}, {"REVISION", r.revision}, {"SOURCE", r.source}, {"CREATED", r.created().Format(time.RFC3339)},

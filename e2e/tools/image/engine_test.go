@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -60,7 +61,7 @@ func TestBuildWithEngine(t *testing.T) {
 	const args = " --build-arg VERSION=v0.0.0-test --build-arg REVISION=0123abcd" +
 		" --build-arg SOURCE=https://example.io/source --build-arg CREATED=2026-07-25T17:20:01Z"
 	const docker = " --build-arg SOURCE_DATE_EPOCH=1785000001" + args
-	const others = " --timestamp 1785000001" + args
+	const others = " --timestamp 1785000001 --build-arg BUILDPLATFORM=linux/" + runtime.GOARCH + args
 	one, two := []string{"linux/arm64"}, []string{"linux/amd64", "linux/arm64"}
 	for name, c := range map[string]struct {
 		options engineOptions
