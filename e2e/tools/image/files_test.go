@@ -16,8 +16,8 @@ import (
 
 func TestOneWayToBuild(t *testing.T) {
 	args := buildArgs("VERSION", "OUT", "mtls-injector")
-	require.Equal(t, "-ldflags", args[2])
-	want := "go build " + args[1] + " -ldflags '" + args[3] + "'"
+	require.Equal(t, "-ldflags", args[3])
+	want := "go build " + args[2] + " -ldflags '" + args[4] + "'"
 
 	makefile := string(readFile(t, productRoot, "Makefile"))
 	assert.Contains(t, makefile, "CGO_ENABLED=0 "+strings.ReplaceAll(want, "VERSION", "$(VERSION)"))

@@ -45,9 +45,10 @@ func (p program) archived(version string) string {
 	return fmt.Sprintf("%s-%s-%s-%s", p.name, version, p.os, p.arch)
 }
 
-// buildArgs are those of the go command. The Makefile and the Dockerfile have the same.
+// buildArgs are those of the go command. The Makefile and the Dockerfile have the same, but
+// for recording the commit: a release does so even where GOFLAGS says otherwise.
 func buildArgs(version, output, name string) []string {
-	return []string{"build", "-trimpath", "-ldflags", "-s -w -buildid= -X main.version=" + version, "-o", output, "./cmd/" + name}
+	return []string{"build", "-buildvcs=auto", "-trimpath", "-ldflags", "-s -w -buildid= -X main.version=" + version, "-o", output, "./cmd/" + name}
 }
 
 // build compiles the program, once in a run, and returns its path.
