@@ -22,15 +22,7 @@ func EnsureApproverPolicy(ctx context.Context, progress Progress) (*ApproverPoli
 	}
 	const name = "github.com/cert-manager/approver-policy"
 	module := filepath.Join(b.module, "tools", "approverpolicy")
-	version, err := b.moduleVersion(ctx, module, name)
-	if err != nil {
-		return nil, err
-	}
-	// The program can be there when the module's files are not.
-	if _, err := b.goOutput(ctx, module, "mod", "download", name); err != nil {
-		return nil, err
-	}
-	dir, err := b.goOutput(ctx, module, "list", "-m", "-f", "{{.Dir}}", name)
+	version, dir, err := b.moduleFiles(ctx, module, name)
 	if err != nil {
 		return nil, err
 	}

@@ -146,6 +146,19 @@ func (b *builder) moduleVersion(ctx context.Context, dir, module string) (string
 	return b.goOutput(ctx, dir, "list", "-m", "-f", "{{.Version}}", module)
 }
 
+// moduleFiles returns the version of a dependency that the module in dir pins, and the folder
+// with its files, which are downloaded if need be: the program can be there when they are not.
+func (b *builder) moduleFiles(ctx context.Context, dir, module string) (version, files string, err error) {
+	if version, err = b.moduleVersion(ctx, dir, module); err != nil {
+		return "", "", err
+	}
+	if _, err = b.goOutput(ctx, dir, "mod", "download", module); err != nil {
+		return "", "", err
+	}
+	files, err = b.goOutput(ctx, dir, "list", "-m", "-f", "{{.Dir}}", module)
+	return version, files, err
+}
+
 // goOutput runs the go command in dir. Its error carries what go printed.
 func (b *builder) goOutput(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // arguments of our own
