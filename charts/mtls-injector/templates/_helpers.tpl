@@ -1,0 +1,90 @@
+{{/* What the templates have in common. */}}
+
+{{/* The chart's name, for the label app.kubernetes.io/name. */}}
+{{- define "mtls-injector.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* How objects are called. With 52 characters the longest name that is made of it,
+     <fullname>-smoke-test, is a legal name of a namespace. */}}
+{{- define "mtls-injector.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- $default := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- default $default .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The labels by which the Deployment knows its pods; they can never change. */}}
+{{- define "mtls-injector.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "mtls-injector.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* The labels of every object but the pods of the Deployment. */}}
+{{- define "mtls-injector.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "mtls-injector.selectorLabels" . }}
+{{ include "mtls-injector.commonLabels" . }}
+{{- end -}}
+
+{{/* What is left of these when the selector's labels are not wanted. */}}
+{{- define "mtls-injector.commonLabels" -}}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | trunc 63 | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* repository[:tag][@digest]; a digest needs no tag. */}}
+{{- define "mtls-injector.image" -}}
+{{- $image := .Values.image -}}
+{{- $tag := default (ternary "" .Chart.AppVersion (ne $image.digest "")) $image.tag -}}
+{{- $image.repository -}}
+{{- with $tag }}:{{ . }}{{ end -}}
+{{- with $image.digest }}@{{ . }}{{ end -}}
+{{- end -}}
+
+{{- define "mtls-injector.serviceAccountName" -}}
+{{- default (ternary (include "mtls-injector.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{/* The names that the API server calls the webhook by, as a JSON list. It uses the one that
+     ends in .svc. */}}
+{{- define "mtls-injector.servingNames" -}}
+{{- $service := printf "%s.%s" (include "mtls-injector.fullname" .) .Release.Namespace -}}
+{{- $domain := default "cluster.local" .Values.config.clusterDomain -}}
+{{- list $service (printf "%s.svc" $service) (printf "%s.svc.%s" $service $domain) | toJson -}}
+{{- end -}}
+
+{{/* 90 % of the memory limit for GOMEMLIMIT, so that the collector works harder before the
+     kernel kills; empty without a limit. */}}
+{{- define "mtls-injector.goMemoryLimit" -}}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
+{{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
+{{- if $limit -}}
+{{- if not (regexMatch "^[0-9]+(\\.[0-9]+)?(k|M|G|Ki|Mi|Gi)?$" $limit) -}}
+{{- fail (printf "resources.limits.memory: %q is not a number of bytes such as 256Mi" $limit) -}}
+{{- end -}}
+{{- $number := regexFind "^[0-9.]+" $limit | float64 -}}
+{{- $unit := get $units (regexFind "[A-Za-z]*$" $limit) -}}
+{{- printf "%dMiB" (divf (mulf $number $unit 0.9) 1048576 | floor | int64) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Environment variables: ours, but for those that the user sets. */}}
+{{- define "mtls-injector.env" -}}
+{{- $theirs := list -}}
+{{- range .Values.extraEnv }}{{ $theirs = append $theirs .name }}{{ end -}}
+- name: POD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+{{- $memory := include "mtls-injector.goMemoryLimit" . -}}
+{{- if and $memory (not (has "GOMEMLIMIT" $theirs)) }}
+- name: GOMEMLIMIT
+  value: {{ $memory }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
