@@ -34,11 +34,11 @@ default would change roots that are there.
 {{- dict "roots" $roots | toJson -}}
 {{- end -}}
 
-{{/* The annotations of what running pods go on needing when the release is gone. */}}
+{{/* The annotations, with their key, of what running pods go on needing without the release. */}}
 {{- define "mtls-injector.trust.annotations" -}}
 {{- if .Values.trust.keep }}
-annotations:
-  helm.sh/resource-policy: keep
+  annotations:
+    helm.sh/resource-policy: keep
 {{- end }}
 {{- end -}}
 
@@ -48,7 +48,7 @@ annotations:
 {{- $kind := dig "issuer" "kind" "ClusterIssuer" $config -}}
 {{- $group := dig "issuer" "group" "cert-manager.io" $config -}}
 {{- if or (ne $kind "ClusterIssuer") (ne $group "cert-manager.io") -}}
-  {{- fail (printf "trust.ca.create makes a ClusterIssuer of cert-manager.io, but config.issuer is a %s of %s: set trust.ca.create=false, or leave out config.issuer.kind and config.issuer.group" $kind $group) -}}
+  {{- fail (printf "trust.ca.create makes a ClusterIssuer of cert-manager.io, but config.issuer is of kind %s and group %s: set trust.ca.create=false, or leave out config.issuer.kind and config.issuer.group" $kind $group) -}}
 {{- end -}}
 {{- $names := list -}}
 {{- range (include "mtls-injector.trust.roots" . | fromJson).roots -}}
