@@ -21,6 +21,8 @@ PLATFORM ?= linux/$(shell go env GOARCH)
 BUILD_IMAGE ?=
 BASE_IMAGE ?=
 
+CHART := charts/mtls-injector
+
 # FUZZTIME is for each target; FUZZ selects targets by a regular expression.
 FUZZTIME ?= 10m
 FUZZ ?= .
@@ -74,8 +76,10 @@ lint: ## Check format, house rules and import direction in both modules
 .PHONY: verify
 verify: ## Fail if anything generated, or a go.mod, is stale
 	@echo "== verify"
-	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; go run ./cmd/internal/docgen -out "$$fresh"; \
-		diff -ru docs/reference "$$fresh" || { echo "docs/reference is stale: run make generate" >&2; exit 1; }
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; go run ./cmd/internal/docgen -out "$$fresh/reference" -chart-out "$$fresh/chart"; \
+		{ diff -ru docs/reference "$$fresh/reference" && diff -u $(CHART)/README.md "$$fresh/chart/README.md" && \
+		diff -u $(CHART)/values.schema.json "$$fresh/chart/values.schema.json"; } || \
+		{ echo "what is generated is stale: run make generate" >&2; exit 1; }
 	@for module in . e2e e2e/tools/*; do (cd $$module && go mod tidy -diff) || \
 		{ echo "$$module/go.mod is stale: run go mod tidy there" >&2; exit 1; }; done
 
@@ -102,7 +106,7 @@ scale: ## Measure the controller with 10,000 pods; SCALE="--workloads 50" for fe
 
 ##@ Make it
 .PHONY: generate
-generate: ## Write docs/reference from the code
+generate: ## Write docs/reference and the chart's README and schema
 	@go run ./cmd/internal/docgen
 
 .PHONY: build

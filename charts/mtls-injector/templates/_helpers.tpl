@@ -19,20 +19,23 @@ app.kubernetes.io/name: {{ include "mtls-injector.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* The labels of every object but the pods of the Deployment. */}}
+{{/* The labels of every object. Those of our own cannot be replaced. */}}
 {{- define "mtls-injector.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "mtls-injector.selectorLabels" . }}
-{{ include "mtls-injector.commonLabels" . }}
+{{- $chart := printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
+{{- $labels := dict "helm.sh/chart" $chart -}}
+{{- $labels = merge $labels (include "mtls-injector.selectorLabels" . | fromYaml) -}}
+{{- toYaml (merge $labels (include "mtls-injector.sharedLabels" . | fromYaml)) -}}
 {{- end -}}
 
-{{/* What is left of these when the selector's labels are not wanted. */}}
-{{- define "mtls-injector.commonLabels" -}}
-app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | trunc 63 | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{/* Those without the ones by which the Deployment knows its pods. */}}
+{{- define "mtls-injector.sharedLabels" -}}
+{{- $labels := dict "app.kubernetes.io/version" (.Chart.AppVersion | replace "+" "_" | trunc 63) -}}
+{{- toYaml (merge $labels (dict "app.kubernetes.io/managed-by" .Release.Service) .Values.commonLabels) -}}
+{{- end -}}
+
+{{/* The labels of an object that has more of them: "root" and "more". */}}
+{{- define "mtls-injector.labelsAnd" -}}
+{{- toYaml (merge (include "mtls-injector.labels" .root | fromYaml) .more) -}}
 {{- end -}}
 
 {{/* repository[:tag][@digest]; a digest needs no tag. */}}

@@ -1,5 +1,6 @@
 // Command docgen writes the references in docs/reference from the tables and commands
-// that the program itself works with, so that they cannot disagree.
+// that the program itself works with, so that they cannot disagree, and the README and the
+// schema of the Helm chart from its values and the Go types of the configuration.
 //
 // Run it at the root of the module, as `make generate` does.
 package main
@@ -7,23 +8,36 @@ package main
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
+// options say where everything is.
+type options struct {
+	// out is the folder of the references, example the documented configuration file.
+	out, example string
+	// chart is the chart's folder, chartOut where its README and schema go.
+	chart, chartOut string
+}
+
 func main() {
-	out := flag.String("out", "docs/reference", "`folder` to write to")
-	example := flag.String("example", "config/example.yaml", "the documented configuration `file`")
+	var o options
+	flag.StringVar(&o.out, "out", "docs/reference", "`folder` to write to")
+	flag.StringVar(&o.example, "example", "config/example.yaml", "the documented configuration `file`")
+	flag.StringVar(&o.chart, "chart", "charts/mtls-injector", "`folder` of the chart")
+	flag.StringVar(&o.chartOut, "chart-out", "charts/mtls-injector", "`folder` to write the chart's README and schema to")
 	flag.Parse()
-	if err := write(*out, *example); err != nil {
+	if err := write(o); err != nil {
 		fmt.Fprintln(os.Stderr, "docgen:", err)
 		os.Exit(1)
 	}
 }
 
-// write makes every page in the folder out.
-func write(out, example string) error {
-	configuration, err := configurationPage(example)
+// write makes every page.
+func write(o options) error {
+	configuration, err := configurationPage(o.example)
 	if err != nil {
 		return err
 	}
@@ -31,15 +45,24 @@ func write(out, example string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil { //nolint:gosec // documentation is for everyone
+	chart, err := chartPages(o.chart)
+	if err != nil {
 		return err
 	}
-	for _, page := range []struct{ name, text string }{
-		{"annotations.md", annotationsPage()},
-		{"cli.md", cli},
-		{"configuration.md", configuration},
-	} {
-		if err := os.WriteFile(filepath.Join(out, page.name), []byte(page.text), 0o644); err != nil { //nolint:gosec // likewise
+	references := map[string]string{"annotations.md": annotationsPage(), "cli.md": cli, "configuration.md": configuration}
+	if err := writeFiles(o.out, references); err != nil {
+		return err
+	}
+	return writeFiles(o.chartOut, chart)
+}
+
+// writeFiles writes texts by their name into a folder.
+func writeFiles(folder string, texts map[string]string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // documentation is for everyone
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(texts[name]), 0o644); err != nil { //nolint:gosec // likewise
 			return err
 		}
 	}
