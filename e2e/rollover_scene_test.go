@@ -42,7 +42,7 @@ type rollover struct {
 	callers map[string]*peer.Client
 }
 
-// newRollover starts all, and returns when the clients have met the servers.
+// newRollover starts all, and returns when there are servers to call.
 func newRollover(t *testing.T) *rollover {
 	t.Helper()
 	trust := newTrusting(t)
@@ -61,9 +61,8 @@ func newRollover(t *testing.T) *rollover {
 		Start: r.startAny, OnError: r.logOnce(),
 	}
 	r.background(r.kubelet.Run)
-	r.phase()
-	r.deploy(rolloverFolder+"/servers.yaml", "orders", "ledger")
-	r.deploy(rolloverFolder + "/callers.yaml")
+	r.phase() // of calls that come before there are servers
+	r.deploy(rolloverFolder+"/workloads.yaml", "orders", "ledger")
 	return r
 }
 
@@ -172,7 +171,7 @@ func (r *rollover) sync() {
 		ticker := time.NewTicker(syncInterval)
 		defer ticker.Stop()
 		for ctx.Err() == nil {
-			// A pod that goes in that moment is an error.
+			// The Secret of a pod that is on its way out may be gone already.
 			if err := r.node.Sync(ctx); err != nil && ctx.Err() == nil {
 				log(err)
 			}

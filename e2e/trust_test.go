@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/cert-manager/cert-manager/pkg/util/pki"
@@ -17,9 +18,12 @@ import (
 	"example.io/mtls-injector/e2e/cluster/clustertest"
 )
 
-// awaitBundle waits until the namespace has a ConfigMap with that and nothing else.
-func (r *trusting) awaitBundle(namespace, name string, want map[string]string) {
+// awaitBundle waits until the namespace has a ConfigMap with the certificate under that key, and
+// nothing else.
+func (r *trusting) awaitBundle(namespace, name, key string, ca []byte) {
 	r.Helper()
+	// trust-manager writes no end of line after the last certificate.
+	want := map[string]string{key: strings.TrimSpace(string(ca))}
 	require.NoError(r, r.WaitFor(r.Context(), "the bundle in "+namespace, func(ctx context.Context) error {
 		var bundle corev1.ConfigMap
 		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &bundle); err != nil {
@@ -39,8 +43,8 @@ func TestBundle(t *testing.T) {
 	in := clustertest.Namespace(t, r.Cluster, nil)
 	out, err := r.CreateNamespace(t.Context(), "test-", nil, nil)
 	require.NoError(t, err)
-	ca := string(r.root("mtls-ca-a").Data[corev1.TLSCertKey])
-	r.awaitBundle(in, bundleName, map[string]string{"ca.crt": ca})
+	ca := r.root("mtls-ca-a").Data[corev1.TLSCertKey]
+	r.awaitBundle(in, bundleName, "ca.crt", ca)
 
 	missing := func(ctx context.Context) error {
 		err := r.Client.Get(ctx, client.ObjectKey{Namespace: out.Name, Name: bundleName}, &corev1.ConfigMap{})
@@ -51,13 +55,13 @@ func TestBundle(t *testing.T) {
 	}
 	require.NoError(t, missing(t.Context()), "in a namespace that is not opted in")
 	r.sh("kubectl label namespace " + out.Name + " " + cluster.EnabledLabel + "=true")
-	r.awaitBundle(out.Name, bundleName, map[string]string{"ca.crt": ca})
+	r.awaitBundle(out.Name, bundleName, "ca.crt", ca)
 	r.sh("kubectl label namespace " + out.Name + " " + cluster.EnabledLabel + "-")
 	require.NoError(t, r.WaitFor(t.Context(), "the bundle to go with the label", missing))
 
 	r.sh(`helm upgrade mtls-injector charts/mtls-injector -n mtls-injector --reuse-values \
 		--set config.caBundle.name=other-bundle,config.caBundle.key=bundle.pem`)
-	r.awaitBundle(in, "other-bundle", map[string]string{"bundle.pem": ca})
+	r.awaitBundle(in, "other-bundle", "bundle.pem", ca)
 }
 
 // TestRootRenewedInPlace: when cert-manager renews a root's certificate, it has the same key
@@ -95,17 +99,17 @@ func TestRootRenewedInPlace(t *testing.T) {
 func TestUninstallKeepsTrust(t *testing.T) {
 	r := newTrusting(t)
 	namespace := clustertest.Namespace(t, r.Cluster, nil)
-	ca := r.root("mtls-ca-a").Data
-	want := map[string]string{"ca.crt": string(ca[corev1.TLSCertKey])}
-	r.awaitBundle(namespace, bundleName, want)
+	root := r.root("mtls-ca-a").Data
+	ca := root[corev1.TLSCertKey]
+	r.awaitBundle(namespace, bundleName, "ca.crt", ca)
 
 	r.sh("helm uninstall mtls-injector -n mtls-injector --wait")
 	later := clustertest.Namespace(t, r.Cluster, nil)
-	r.awaitBundle(later, bundleName, want)
+	r.awaitBundle(later, bundleName, "ca.crt", ca)
 	require.NoError(t, r.WaitForIssuer(t.Context(), "", "mtls-ca"))
 
 	r.sh("helm install mtls-injector charts/mtls-injector -n mtls-injector")
 	r.sh("kubectl wait --for=condition=Synced bundle/" + bundleName + " --timeout=2m")
-	assert.Equal(t, ca, r.root("mtls-ca-a").Data, "the same key")
-	r.awaitBundle(namespace, bundleName, want)
+	assert.Equal(t, root, r.root("mtls-ca-a").Data, "the same key")
+	r.awaitBundle(namespace, bundleName, "ca.crt", ca)
 }
