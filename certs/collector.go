@@ -10,6 +10,7 @@ import (
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -52,7 +53,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.patience)
 	defer cancel()
 	var list cmapi.CertificateList
-	if err := c.cached.List(ctx, &list, client.UnsafeDisableDeepCopy); ctx.Err() != nil {
+	// Nor are the other metrics to fail while cert-manager is not installed.
+	if err := c.cached.List(ctx, &list, client.UnsafeDisableDeepCopy); ctx.Err() != nil || meta.IsNoMatchError(err) {
 		return
 	} else if err != nil {
 		out <- prometheus.NewInvalidMetric(c.states, err)

@@ -79,7 +79,7 @@ func SetupWithManager(mgr manager.Manager, opts Options) error {
 	if err != nil {
 		return fmt.Errorf("companion controller: %w", err)
 	}
-	return nil
+	return countsUninjected(mgr, opts)
 }
 
 // leads has done what a process does when it begins to lead: it sweeps, and answers for the

@@ -162,7 +162,7 @@ func TestSetupWithManager(t *testing.T) {
 	}
 	mgr := offlineManager(t)
 	require.NoError(t, SetupWithManager(mgr, opts))
-	assert.Equal(t, 1, subscribed)
+	assert.Equal(t, 2, subscribed, "for the companions, and to count pods")
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	assert.Len(t, families, 5)

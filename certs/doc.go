@@ -9,6 +9,7 @@
 // cleanup.go, workload.go and sweep.go. journal.go is what is remembered between two looks,
 // collector.go and metrics.go are what is counted, controller.go says what sets it all
 // going. Nothing here trusts what admission wrote into the pod: the intent is resolved again.
+// uninjected.go, with figures.go, counts the pods that admission has not seen and should have.
 //
 // A companion is reconciled by its own name, which [intent.CompanionName] gives, so all
 // pods of a workload meet in one place. It is written by server-side apply, and not at

@@ -8,14 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -28,8 +26,10 @@ type ServerOptions struct {
 	// Host and Port to listen on; an empty host is every address.
 	Host string
 	Port int
-	// CertDir holds the serving certificate and its key, PEM files of the names below, as
-	// a mounted Secret of type kubernetes.io/tls does. They are read again when they change.
+	// Certificate is where the serving certificate comes from. When nil it comes from files:
+	// CertDir holds it and its key, PEM files of the names below, as a mounted Secret of type
+	// kubernetes.io/tls does. They are read again when they change.
+	Certificate                CertificateSource
 	CertDir, CertName, KeyName string
 	// HTTP2 offers HTTP/2 besides HTTP/1.1.
 	HTTP2 bool
@@ -41,20 +41,23 @@ type ServerOptions struct {
 type Server struct {
 	hooks       ctrlwebhook.Server
 	mux         *http.ServeMux
-	certificate *certwatcher.CertWatcher
+	certificate CertificateSource
 	draining    atomic.Bool
 	// bodyTimeout is how long after its headers a request's body may take to come.
 	bodyTimeout time.Duration
 }
 
-// NewServer reads the certificate for the first time, so it returns an error when that is
-// missing or wrong. It does not listen yet.
+// NewServer reads the certificate for the first time if it comes from files, so it returns
+// an error when that is missing or wrong. It does not listen yet.
 func NewServer(opts ServerOptions) (*Server, error) {
-	certificate, err := certwatcher.New(filepath.Join(opts.CertDir, opts.CertName), filepath.Join(opts.CertDir, opts.KeyName))
-	if err != nil {
-		return nil, fmt.Errorf("serving certificate: %w", err)
+	s := &Server{mux: http.NewServeMux(), certificate: opts.Certificate, bodyTimeout: maxTimeout}
+	if s.certificate == nil {
+		files, err := newCertificateFiles(opts.CertDir, opts.CertName, opts.KeyName)
+		if err != nil {
+			return nil, err
+		}
+		s.certificate = files
 	}
-	s := &Server{mux: http.NewServeMux(), certificate: certificate, bodyTimeout: maxTimeout}
 	s.hooks = ctrlwebhook.NewServer(ctrlwebhook.Options{
 		Host: opts.Host, Port: opts.Port,
 		// Handlers go into the mux directly: Register would wrap them in metrics of
@@ -107,6 +110,9 @@ func (s *Server) SetupWithManager(ctx context.Context, mgr manager.Manager, opts
 	}
 	metrics, err := NewMetrics(opts.Registerer)
 	if err != nil {
+		return fmt.Errorf("webhook metrics: %w", err)
+	}
+	if err := opts.Registerer.Register(newExpiry(s.certificate)); err != nil {
 		return fmt.Errorf("webhook metrics: %w", err)
 	}
 	pods := PodOptions{Source: cluster, Metrics: metrics, Defaults: opts.Defaults, VerifyWorkload: opts.VerifyWorkload, Log: opts.Log}
@@ -164,23 +170,6 @@ func check(ok func() bool, otherwise string) healthz.Checker {
 			return nil
 		}
 		return errors.New(otherwise)
-	}
-}
-
-// checkCertificate reports a serving certificate that the API server would not accept.
-func (s *Server) checkCertificate(now time.Time) error {
-	loaded, err := s.certificate.GetCertificate(nil)
-	switch {
-	case err != nil:
-		return fmt.Errorf("serving certificate: %w", err)
-	case loaded == nil || loaded.Leaf == nil:
-		return errors.New("no serving certificate is loaded")
-	case now.Before(loaded.Leaf.NotBefore):
-		return fmt.Errorf("the serving certificate is not valid before %s", loaded.Leaf.NotBefore.Format(time.RFC3339))
-	case now.After(loaded.Leaf.NotAfter):
-		return fmt.Errorf("the serving certificate expired at %s", loaded.Leaf.NotAfter.Format(time.RFC3339))
-	default:
-		return nil
 	}
 }
 

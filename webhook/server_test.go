@@ -96,7 +96,7 @@ func TestServerCertificateChanges(t *testing.T) {
 	}, 30*time.Second, 100*time.Millisecond)
 
 	require.NoError(t, os.WriteFile(filepath.Join(r.dir, "tls.crt"), []byte("broken"), 0o600))
-	require.Error(t, r.certificate.ReadCertificate())
+	require.Error(t, r.certificate.(*certificateFiles).ReadCertificate())
 	assert.Equal(t, int64(2), serial())
 	require.NoError(t, r.ready()["certificate"])
 }
@@ -184,17 +184,6 @@ func TestReadiness(t *testing.T) {
 	assert.NoError(t, checks["certificate"](nil))
 	assert.NoError(t, checks["serving"](nil))
 	assert.Len(t, checks, 5)
-}
-
-func TestCheckCertificate(t *testing.T) {
-	day := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
-	dir := t.TempDir()
-	writeCertificate(t, dir, 1, day, day.Add(24*time.Hour))
-	server, err := NewServer(ServerOptions{CertDir: dir, CertName: "tls.crt", KeyName: "tls.key"})
-	require.NoError(t, err)
-	assert.NoError(t, server.checkCertificate(day.Add(time.Hour)))
-	assert.EqualError(t, server.checkCertificate(day.Add(-time.Hour)), "the serving certificate is not valid before 2026-03-02T00:00:00Z")
-	assert.EqualError(t, server.checkCertificate(day.Add(25*time.Hour)), "the serving certificate expired at 2026-03-03T00:00:00Z")
 }
 
 func TestNewServerFails(t *testing.T) {
@@ -286,7 +275,7 @@ func TestSetupWithManager(t *testing.T) {
 	}
 	families, err := registry.Gather()
 	require.NoError(t, err)
-	assert.Len(t, families, 4)
+	assert.Len(t, families, 5)
 
 	stop()
 	assert.NoError(t, <-ended)

@@ -5,12 +5,12 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* How objects are called. With 52 characters the longest name that is made of it,
-     <fullname>-smoke-test, is a legal name of a namespace. */}}
+{{/* How objects are called. With 50 characters <fullname>-smoke-test is a legal name of a
+     namespace, and <fullname>-webhook-root a legal common name. */}}
 {{- define "mtls-injector.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $default := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{- default $default .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- default $default .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* The labels by which the Deployment knows its pods; they can never change. */}}
@@ -30,12 +30,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{/* Those without the ones by which the Deployment knows its pods. */}}
 {{- define "mtls-injector.sharedLabels" -}}
 {{- $labels := dict "app.kubernetes.io/version" (.Chart.AppVersion | replace "+" "_" | trunc 63) -}}
-{{- toYaml (merge $labels (dict "app.kubernetes.io/managed-by" .Release.Service) .Values.commonLabels) -}}
+{{- toYaml (merge $labels (dict "app.kubernetes.io/managed-by" .Release.Service) (default dict .Values.commonLabels)) -}}
 {{- end -}}
 
 {{/* The labels of an object that has more of them: "root" and "more". */}}
 {{- define "mtls-injector.labelsAnd" -}}
-{{- toYaml (merge (include "mtls-injector.labels" .root | fromYaml) .more) -}}
+{{- toYaml (merge (include "mtls-injector.labels" .root | fromYaml) (default dict .more)) -}}
 {{- end -}}
 
 {{/* repository[:tag][@digest]; a digest needs no tag. */}}
@@ -63,7 +63,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
      kernel kills; empty without a limit. */}}
 {{- define "mtls-injector.goMemoryLimit" -}}
 {{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
-{{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
+{{- $limit := dig "limits" "memory" "" (default dict .Values.resources) | toString -}}
 {{- if $limit -}}
 {{- if not (regexMatch "^[0-9]+(\\.[0-9]+)?(k|M|G|Ki|Mi|Gi)?$" $limit) -}}
 {{- fail (printf "resources.limits.memory: %q is not a number of bytes such as 256Mi" $limit) -}}

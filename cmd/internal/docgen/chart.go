@@ -49,7 +49,7 @@ func chartReadme(file string, values []chartValue) (string, error) {
 	if err := page.Execute(&b, map[string]string{"Values": tables}); err != nil {
 		return "", fmt.Errorf("%s: %w", file, err)
 	}
-	return b.String(), nil
+	return strings.TrimRight(b.String(), "\n") + "\n", nil
 }
 
 // valueTables documents values, a table for each section.

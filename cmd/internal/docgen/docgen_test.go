@@ -13,22 +13,41 @@ import (
 	"example.io/mtls-injector/intent"
 )
 
-const example = "../../../config/example.yaml"
+const (
+	example     = "../../../config/example.yaml"
+	chartFolder = "../../../charts/mtls-injector"
+)
+
+// here are the options with which everything is found, and written to a folder of the test's.
+func here(t *testing.T) options {
+	t.Helper()
+	out := t.TempDir()
+	return options{out: out + "/new/folder", example: example, chart: chartFolder, chartOut: out + "/chart"}
+}
 
 func TestWrite(t *testing.T) {
-	out := t.TempDir() + "/new/folder"
-	require.NoError(t, write(out, example))
-	pages, err := os.ReadDir(out)
+	o := here(t)
+	require.NoError(t, write(o))
+	assert.Equal(t, []string{"annotations.md", "cli.md", "configuration.md"}, pagesIn(t, o.out, "annotations.md", "cli.md", "configuration.md"))
+	assert.Equal(t, []string{"README.md", "values.schema.json"}, pagesIn(t, o.chartOut, "README.md"))
+}
+
+// pagesIn returns the names of the files in the folder, and looks at the pages among them.
+func pagesIn(t *testing.T, folder string, pages ...string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
 	require.NoError(t, err)
 	var names []string
-	for _, page := range pages {
-		names = append(names, page.Name())
-		text, err := os.ReadFile(out + "/" + page.Name())
-		require.NoError(t, err)
-		assert.True(t, strings.HasPrefix(string(text), generated+"# "), page.Name())
-		assert.False(t, strings.HasSuffix(string(text), "\n\n"), page.Name())
+	for _, entry := range entries {
+		names = append(names, entry.Name())
 	}
-	assert.Equal(t, []string{"annotations.md", "cli.md", "configuration.md"}, names)
+	for _, page := range pages {
+		text, err := os.ReadFile(folder + "/" + page)
+		require.NoError(t, err)
+		assert.True(t, strings.HasPrefix(string(text), generated+"# "), page)
+		assert.False(t, strings.HasSuffix(string(text), "\n\n"), page)
+	}
+	return names
 }
 
 func TestEveryRowIsDocumented(t *testing.T) {
@@ -71,10 +90,10 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 	}
 	assert.Equal(t, []string{
 		"kubectl mtls", "kubectl mtls inject", "kubectl mtls policy", "kubectl mtls version",
-		"mtls-injector", "mtls-injector version", "mtls-injector webhook",
+		"mtls-injector", "mtls-injector smoke-test", "mtls-injector version", "mtls-injector webhook",
 	}, headings)
 	links := regexp.MustCompile(`\]\((.*?)\)`).FindAllStringSubmatch(page, -1)
-	assert.Len(t, links, 10)
+	assert.Len(t, links, 12)
 	for _, link := range links {
 		assert.True(t, anchors[strings.TrimPrefix(link[1], "#")], "%s leads nowhere", link[1])
 	}
@@ -94,11 +113,20 @@ func TestConfigurationPage(t *testing.T) {
 func TestWriteErrors(t *testing.T) {
 	file := t.TempDir() + "/file"
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	require.ErrorContains(t, write(file, example), "not a directory")
-	require.ErrorContains(t, write(t.TempDir(), file), "configuration "+file+": ")
 	blocked := t.TempDir()
 	require.NoError(t, os.Mkdir(blocked+"/cli.md", 0o700))
-	require.ErrorContains(t, write(blocked, example), "is a directory")
+	require.NoError(t, os.Mkdir(blocked+"/README.md", 0o700))
+	for want, change := range map[string]func(*options){
+		"not a directory":                func(o *options) { o.out = file },
+		"configuration " + file + ": ":   func(o *options) { o.example = file },
+		"cli.md: is a directory":         func(o *options) { o.out = blocked },
+		"README.md: is a directory":      func(o *options) { o.chartOut = blocked },
+		"values.yaml: no such file or d": func(o *options) { o.chart = blocked },
+	} {
+		o := here(t)
+		change(&o)
+		assert.ErrorContains(t, write(o), want)
+	}
 }
 
 func TestTable(t *testing.T) {

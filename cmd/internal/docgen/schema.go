@@ -47,16 +47,20 @@ func valuesSchema(values []chartValue) (string, error) {
 	return string(text) + "\n", nil
 }
 
+// objectSchema describes a folder of values.
 func objectSchema(values []chartValue) (schema, error) {
-	properties := schema{}
+	properties, required := schema{}, []string{}
 	for i := range values {
 		property, err := valueSchema(&values[i])
 		if err != nil {
 			return nil, err
 		}
 		properties[values[i].name] = property
+		if values[i].isNeeded() {
+			required = append(required, values[i].name)
+		}
 	}
-	return schema{"type": "object", "additionalProperties": false, "properties": properties}, nil
+	return schema{"type": "object", "additionalProperties": false, "properties": properties, "required": required}, nil
 }
 
 // valueSchema returns the schema of a value. What is written at the value beats what

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -43,10 +44,13 @@ func readValues(file string) ([]chartValue, error) {
 	if err := yaml.Unmarshal(text, &document); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if len(document.Content) == 0 || document.Content[0].Kind != yaml.MappingNode {
+	if len(document.Content) == 0 || document.Content[0].Kind != yaml.MappingNode || len(document.Content[0].Content) == 0 {
 		return nil, fmt.Errorf("%s: must be a mapping", file)
 	}
-	values, err := valuesOf(document.Content[0], "")
+	root := document.Content[0]
+	// The parser takes what stands above the first key for the file's.
+	root.Content[0].HeadComment = strings.Join([]string{document.HeadComment, root.HeadComment, root.Content[0].HeadComment}, "\n\n")
+	values, err := valuesOf(root, "")
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -111,6 +115,18 @@ func (v *chartValue) isWhole() bool {
 	_, properties := v.schema["properties"]
 	_, others := v.schema["additionalProperties"]
 	return len(v.values) == 0 || properties || others || v.named == schemaSelector
+}
+
+// isNeeded reports whether templates cannot do without the value. With null, Helm takes a
+// value away: fine for what is added to objects, and for what may be empty.
+func (v *chartValue) isNeeded() bool {
+	if types, ok := v.schema["type"].([]any); ok && slices.Contains(types, any("null")) {
+		return false
+	}
+	if v.node.Kind == yaml.ScalarNode {
+		return v.node.Value != "" && v.node.ShortTag() != "!!null"
+	}
+	return !v.isWhole() || v.named == schemaSelector
 }
 
 // defaultText is the default as JSON.

@@ -22,6 +22,6 @@ func NewCommand(linked string) *cobra.Command {
 		DisableAutoGenTag: true,
 	}
 	build := version.Of(linked)
-	root.AddCommand(newWebhookCommand(build.Version), version.NewCommand(root.Name(), build))
+	root.AddCommand(newWebhookCommand(build.Version), newSmokeTestCommand(), version.NewCommand(root.Name(), build))
 	return root
 }

@@ -12,10 +12,10 @@ import (
 
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"example.io/mtls-injector/webhook"
+	"example.io/mtls-injector/webhook/servingcert"
 )
 
 // disabled is the address of an endpoint that is not wanted.
@@ -26,7 +26,8 @@ type webhookOptions struct {
 	config     string
 	kubeconfig string
 
-	server webhook.ServerOptions
+	server  webhook.ServerOptions
+	serving servingOptions
 
 	healthAddress  string
 	metricsAddress string
@@ -48,6 +49,7 @@ func (o *webhookOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&o.server.CertDir, "cert-dir", "/etc/mtls-injector/serving-certs", "`folder` with the serving certificate, read again when it changes")
 	flags.StringVar(&o.server.CertName, "cert-name", "tls.crt", "`file` in the folder: the certificate chain")
 	flags.StringVar(&o.server.KeyName, "key-name", "tls.key", "`file` in the folder: the private key")
+	o.serving.bind(flags)
 	flags.BoolVar(&o.server.HTTP2, "http2", true, "offer HTTP/2 besides HTTP/1.1")
 	flags.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "`host:port` of /healthz and /readyz, 0 for none")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "`host:port` of /metrics, 0 for none")
@@ -65,6 +67,8 @@ type settings struct {
 	config string
 	rest   *rest.Config
 	server webhook.ServerOptions
+	// serving is nil when the certificate comes from files.
+	serving *servingcert.Options
 	// Addresses are "host:port" or disabled.
 	healthAddress, metricsAddress string
 	leaderElect                   bool
@@ -78,31 +82,17 @@ func (o *webhookOptions) complete() (*settings, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	restConfig, err := o.restConfig()
+	restConfig, err := restConfigOf(o.kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("--kubeconfig: %w", err)
 	}
 	return &settings{
-		config: o.config, rest: restConfig, server: o.server,
+		config: o.config, rest: restConfig, server: o.server, serving: o.serving.complete(restConfig),
 		healthAddress: o.healthAddress, metricsAddress: o.metricsAddress,
 		leaderElect: o.leaderElect, leaderElectNamespace: o.leaderElectNamespace,
 		drainDelay: o.drainDelay, shutdownTimeout: o.shutdownTimeout,
 		log: o.log,
 	}, nil
-}
-
-func (o *webhookOptions) restConfig() (*rest.Config, error) {
-	load := rest.InClusterConfig
-	if o.kubeconfig != "" {
-		load = func() (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", o.kubeconfig) }
-	}
-	c, err := load()
-	if err != nil {
-		return nil, err
-	}
-	c.UserAgent = rest.DefaultKubernetesUserAgent()
-	c.QPS = -1 // the API server's priority and fairness limits better than a client can
-	return c, nil
 }
 
 func (o *webhookOptions) validate() error {
@@ -116,10 +106,11 @@ func (o *webhookOptions) validate() error {
 	if o.server.Port < 1 || o.server.Port > 65535 {
 		wrong("port", "must be from 1 to 65535, not %d", o.server.Port)
 	}
+	o.serving.validate(wrong)
 	for _, name := range []struct{ flag, value string }{
 		{"cert-dir", o.server.CertDir}, {"cert-name", o.server.CertName}, {"key-name", o.server.KeyName},
 	} {
-		if name.value == "" {
+		if name.value == "" && o.serving.mode == servingFiles {
 			wrong(name.flag, "must not be empty")
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"os"
 	"runtime/debug"
 
@@ -46,6 +47,10 @@ func newWebhookCommand(version string) *cobra.Command {
 			"its memory limit, so that the collector works harder before the kernel kills.",
 		Example: "  # In a pod: with its service account, and a configuration from a ConfigMap\n" +
 			"  mtls-injector webhook --config /etc/mtls-injector/config.yaml --cert-dir /etc/mtls-injector/serving-certs --leader-elect\n\n" +
+			"  # Without certificate files: one that makes itself, and a caBundle that follows\n" +
+			"  mtls-injector webhook --leader-elect --serving-cert-mode self-managed --serving-cert-secret-namespace mtls-injector \\\n" +
+			"    --serving-cert-secret-name mtls-injector-webhook-ca --serving-cert-dns-names mtls-injector.mtls-injector.svc \\\n" +
+			"    --webhook-configuration-name mtls-injector\n\n" +
 			"  # On a workstation, for a cluster that can reach it\n" +
 			"  mtls-injector webhook --kubeconfig ~/.kube/config --cert-dir ./certs --bind-address 127.0.0.1 --zap-log-level debug",
 		Args:              cobra.NoArgs,
@@ -82,7 +87,7 @@ func runWebhook(ctx context.Context, s *settings, version string, log logr.Logge
 	if err != nil {
 		return err
 	}
-	server, err := webhook.NewServer(s.server)
+	server, err := newServer(s, log)
 	if err != nil {
 		return err
 	}
@@ -144,7 +149,10 @@ func newManager(s *settings, server *webhook.Server, log logr.Logger) (manager.M
 		GracefulShutdownTimeout:       &s.shutdownTimeout,
 		// The priority queue of controller-runtime 0.24.1 can lock up while it is shut down
 		// with items pending, and the webhook's server is stopped only after it.
-		Controller: ctrlconfig.Controller{UsePriorityQueue: new(false)},
+		//
+		// Where cert-manager is not installed (yet) there are no Certificates to watch. The
+		// controller waits for them however long it takes, and the webhook serves.
+		Controller: ctrlconfig.Controller{UsePriorityQueue: new(false), CacheSyncTimeout: math.MaxInt64},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("manager: %w", err)

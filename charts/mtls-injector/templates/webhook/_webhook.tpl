@@ -6,7 +6,7 @@
 {{- $values := .Values -}}
 {{- $never := list "kube-system" "kube-public" "kube-node-lease" .Release.Namespace
       $values.certManager.namespace $values.trustManager.namespace $values.csiDriver.namespace -}}
-{{- $never = concat $never $values.excludedNamespaces | uniq | sortAlpha -}}
+{{- $never = concat $never (default list $values.excludedNamespaces) | uniq | sortAlpha -}}
 {{- $selector := deepCopy $values.namespaceSelector -}}
 {{- $others := list (dict "key" "kubernetes.io/metadata.name" "operator" "NotIn" "values" $never) -}}
 {{- toYaml (set $selector "matchExpressions" (concat (default list $selector.matchExpressions) $others)) -}}
@@ -24,7 +24,7 @@ service:
 
 {{/* Annotations of a configuration: "root" and what its webhook has of its own. */}}
 {{- define "mtls-injector.webhookAnnotations" -}}
-{{- $all := merge dict (default dict .own) .root.Values.webhook.annotations -}}
+{{- $all := merge dict (default dict .own) (default dict .root.Values.webhook.annotations) -}}
 {{- if eq .root.Values.webhook.certificate.mode "certManager" -}}
 {{- $certificate := printf "%s/%s-webhook" .root.Release.Namespace (include "mtls-injector.fullname" .root) -}}
 {{- $all = set $all "cert-manager.io/inject-ca-from" $certificate -}}
