@@ -68,11 +68,17 @@ func newTrusting(t *testing.T) *trusting {
 	r.env = append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "KUBECONFIG="+c.Kubeconfig,
 		"HOME="+r.dir, "XDG_CACHE_HOME="+r.dir, "XDG_CONFIG_HOME="+r.dir, "XDG_DATA_HOME="+r.dir)
 	r.copyChart()
-	r.sh("helm install mtls-injector charts/mtls-injector -n mtls-injector")
+	r.install()
 	t.Cleanup(r.remove)
-	r.sh("kubectl wait --for=condition=Synced bundle/" + bundleName + " --timeout=2m")
 	require.NoError(t, c.WaitForIssuer(t.Context(), "", "mtls-ca"))
 	return r
+}
+
+// install installs the chart, and returns when the bundle is everywhere.
+func (r *trusting) install() {
+	r.Helper()
+	r.sh("helm install mtls-injector charts/mtls-injector -n mtls-injector --set trust.ca.create=true,trust.bundle.create=true")
+	r.sh("kubectl wait --for=condition=Synced bundle/" + bundleName + " --timeout=2m")
 }
 
 // copyChart takes of the chart what is about trust. The webhook has tests of its own, and runs
@@ -80,7 +86,7 @@ func newTrusting(t *testing.T) *trusting {
 func (r *trusting) copyChart() {
 	r.Helper()
 	const chart = "charts/mtls-injector"
-	for _, file := range []string{"Chart.yaml", "values.yaml", "templates/_helpers.tpl"} {
+	for _, file := range []string{"Chart.yaml", "values.yaml", "values.schema.json", "templates/_helpers.tpl"} {
 		data, err := os.ReadFile(filepath.Join("..", chart, file))
 		require.NoError(r, err)
 		target := filepath.Join(r.dir, chart, file)

@@ -108,8 +108,7 @@ func TestUninstallKeepsTrust(t *testing.T) {
 	r.awaitBundle(later, bundleName, "ca.crt", ca)
 	require.NoError(t, r.WaitForIssuer(t.Context(), "", "mtls-ca"))
 
-	r.sh("helm install mtls-injector charts/mtls-injector -n mtls-injector")
-	r.sh("kubectl wait --for=condition=Synced bundle/" + bundleName + " --timeout=2m")
+	r.install()
 	assert.Equal(t, root, r.root("mtls-ca-a").Data, "the same key")
 	r.awaitBundle(namespace, bundleName, "ca.crt", ca)
 }

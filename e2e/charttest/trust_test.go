@@ -10,6 +10,11 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
+// withTrust are arguments that have the chart make CA and bundle, and set further values.
+func withTrust(values ...string) []string {
+	return set(append([]string{"trust.ca.create=true", "trust.bundle.create=true"}, values...)...)
+}
+
 // sources returns the Secrets that the Bundle is made of, each with its key.
 func sources(t *testing.T, bundle *unstructured.Unstructured) []string {
 	t.Helper()
@@ -35,20 +40,24 @@ func TestTrust(t *testing.T) {
 		active  string
 		sources []string
 	}{
-		"by default": {nil, []string{"mtls-ca-a"}, "mtls-ca-a", []string{"mtls-ca-a tls.crt"}},
+		"by default": {withTrust(), []string{"mtls-ca-a"}, "mtls-ca-a", []string{"mtls-ca-a tls.crt"}},
 		"a new root": {
-			set("trust.ca.generations={a,b}"),
+			withTrust("trust.ca.generations={a,b}"),
 			[]string{"mtls-ca-a", "mtls-ca-b"}, "mtls-ca-a", []string{"mtls-ca-a tls.crt", "mtls-ca-b tls.crt"},
 		},
 		"named by years": {
-			set("trust.ca.generations={2026,2036}", "trust.ca.active=2036"),
+			withTrust("trust.ca.generations={2026,2036}", "trust.ca.active=2036"),
 			[]string{"mtls-ca-2026", "mtls-ca-2036"}, "mtls-ca-2036", []string{"mtls-ca-2026 tls.crt", "mtls-ca-2036 tls.crt"},
 		},
+		"no list": {
+			withTrust("trust.ca.generations=null", "trust.ca.active=b"), []string{"mtls-ca-b"}, "mtls-ca-b", []string{"mtls-ca-b tls.crt"},
+		},
 		"another issuer's name": {
-			set("config.issuer.name=shop"), []string{"shop-a"}, "shop-a", []string{"shop-a tls.crt"},
+			withTrust("config.issuer.name=shop"), []string{"shop-a"}, "shop-a", []string{"shop-a tls.crt"},
 		},
 		"a CA of one's own": {
-			[]string{"--set-json", `trust.ca={"generations":["a",{"name":"corp","existingSecret":"corp-ca","key":"ca.crt"}],"active":"corp"}`},
+			append(withTrust("trust.ca.active=corp"),
+				"--set-json", `trust.ca.generations=["a",{"name":"corp","existingSecret":"corp-ca","key":"ca.crt"}]`),
 			[]string{"mtls-ca-a"}, "corp-ca", []string{"mtls-ca-a tls.crt", "corp-ca ca.crt"},
 		},
 	}
@@ -62,7 +71,7 @@ func TestTrust(t *testing.T) {
 				case "Certificate":
 					cert, err := Into[cmapi.Certificate](object)
 					require.NoError(t, err)
-					if cert.Spec.IsCA {
+					if cert.Namespace == "cert-manager" { // not the webhook's own
 						made = append(made, cert.Spec.SecretName)
 					}
 				case "ClusterIssuer":
@@ -82,7 +91,7 @@ func TestTrust(t *testing.T) {
 
 // TestRoot: a root's key is never replaced. What its generation says is said to cert-manager.
 func TestRoot(t *testing.T) {
-	objects := template(t, "--set-json", `trust.ca.generations=["a",{"name":"b","privateKey":{"algorithm":"RSA","size":4096},"duration":"43800h"}]`)
+	objects := template(t, append(withTrust(), "--set-json", `trust.ca.generations=["a",{"name":"b","privateKey":{"algorithm":"RSA","size":4096},"duration":"43800h"}]`)...)
 	first := must[cmapi.Certificate](t, objects, "Certificate", "mtls-ca-a")
 	assert.Equal(t, "cert-manager", first.Namespace)
 	assert.Equal(t, "mtls-ca-a", first.Spec.CommonName)
@@ -97,7 +106,7 @@ func TestRoot(t *testing.T) {
 // TestTrustKept: running pods need issuer, roots and bundle when the release is gone.
 func TestTrustKept(t *testing.T) {
 	for keep, want := range map[string]string{"true": "keep", "false": ""} {
-		objects := template(t, set("trust.keep="+keep)...)
+		objects := template(t, withTrust("trust.keep="+keep)...)
 		for kind, name := range map[string]string{
 			"Certificate": "mtls-ca-a", "Issuer": "mtls-ca-selfsigned", "ClusterIssuer": "mtls-ca", "Bundle": "mtls-ca-bundle",
 		} {
@@ -110,7 +119,7 @@ func TestTrustKept(t *testing.T) {
 
 // TestBundleTarget: the bundle goes where injection does, and is called as pods mount it.
 func TestBundleTarget(t *testing.T) {
-	objects := template(t, append(set("config.caBundle.name=roots", "config.caBundle.key=roots.pem"),
+	objects := template(t, append(withTrust("config.caBundle.name=roots", "config.caBundle.key=roots.pem", "tests.enabled=false"),
 		"--set-json", `namespaceSelector={"matchLabels":null,"matchExpressions":[{"key":"mtls","operator":"Exists"}]}`,
 		"--set-json", `trust.bundle.sources=[{"configMap":{"name":"partner","key":"ca.crt"}}]`)...)
 	bundle := Find(objects, "Bundle", "roots")
@@ -159,14 +168,10 @@ func TestTrustRefused(t *testing.T) {
 			"trust.ca.create=false",
 			"trust.bundle.create needs something to trust: with trust.ca.create=false, name the CA in trust.bundle.sources",
 		},
-		"where trust-manager does not look": {
-			"trust.ca.namespace=pki",
-			"trust-manager reads Secrets in cert-manager only, but the CA's are in pki: run it with --trust-namespace=pki and set trustManager.namespace, or set trust.bundle.create=false",
-		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := chart.Template(t.Context(), set(tc.set)...)
+			_, err := chart.Template(t.Context(), withTrust(tc.set)...)
 			require.ErrorContains(t, err, tc.want)
 		})
 	}

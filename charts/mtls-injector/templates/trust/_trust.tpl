@@ -19,7 +19,7 @@ default would change roots that are there.
 {{- $issuer := include "mtls-injector.trust.issuer" . -}}
 {{- $roots := list -}}
 {{- if .Values.trust.ca.create -}}
-{{- range .Values.trust.ca.generations -}}
+{{- range .Values.trust.ca.generations | default (list .Values.trust.ca.active) -}}
   {{- $given := ternary . (dict "name" (toString .)) (kindIs "map" .) -}}
   {{- $name := toString (required "trust.ca.generations: each needs a name" $given.name) -}}
   {{- $roots = append $roots (dict
@@ -77,9 +77,5 @@ default would change roots that are there.
 {{- end -}}
 {{- if not (or .Values.trust.ca.create .Values.trust.bundle.sources) -}}
   {{- fail "trust.bundle.create needs something to trust: with trust.ca.create=false, name the CA in trust.bundle.sources" -}}
-{{- end -}}
-{{- $ca := include "mtls-injector.trust.namespace" . -}}
-{{- if and .Values.trust.ca.create (ne $ca .Values.trustManager.namespace) -}}
-  {{- fail (printf "trust-manager reads Secrets in %s only, but the CA's are in %s: run it with --trust-namespace=%s and set trustManager.namespace, or set trust.bundle.create=false" .Values.trustManager.namespace $ca $ca) -}}
 {{- end -}}
 {{- end -}}
