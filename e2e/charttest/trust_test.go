@@ -2,6 +2,7 @@ package charttest
 
 import (
 	"testing"
+	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
@@ -9,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
+
+const day = 24 * time.Hour
 
 // withTrust are arguments that have the chart make CA and bundle, and set further values.
 func withTrust(values ...string) []string {
@@ -95,12 +98,12 @@ func TestRoot(t *testing.T) {
 	first := must[cmapi.Certificate](t, objects, "Certificate", "mtls-ca-a")
 	assert.Equal(t, "cert-manager", first.Namespace)
 	assert.Equal(t, "mtls-ca-a", first.Spec.CommonName)
-	assert.Equal(t, 10*365*24.0, first.Spec.Duration.Hours())
+	assert.Equal(t, 10*365*day, first.Spec.Duration.Duration)
 	assert.Equal(t, cmmeta.IssuerReference{Name: "mtls-ca-selfsigned", Kind: "Issuer", Group: "cert-manager.io"}, first.Spec.IssuerRef)
 	assert.Equal(t, &cmapi.CertificatePrivateKey{Algorithm: cmapi.ECDSAKeyAlgorithm, Size: 256, RotationPolicy: cmapi.RotationPolicyNever}, first.Spec.PrivateKey)
 	second := must[cmapi.Certificate](t, objects, "Certificate", "mtls-ca-b")
 	assert.Equal(t, &cmapi.CertificatePrivateKey{Algorithm: cmapi.RSAKeyAlgorithm, Size: 4096, RotationPolicy: cmapi.RotationPolicyNever}, second.Spec.PrivateKey)
-	assert.Equal(t, 5*365*24.0, second.Spec.Duration.Hours())
+	assert.Equal(t, 5*365*day, second.Spec.Duration.Duration)
 }
 
 // TestTrustKept: running pods need issuer, roots and bundle when the release is gone.
