@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -54,17 +56,51 @@ func (c *Cluster) startCertManager(ctx context.Context, opts Options) error {
 		stop()
 		return fmt.Errorf("configuring cert-manager: %w", err)
 	}
-	wait, err := runControllers(run, factory, opts.DisableApprover)
+	shared, err := factory.Build()
+	if err != nil {
+		stop()
+		return fmt.Errorf("configuring cert-manager: %w", err)
+	}
+	serve, err := c.metricsOf(ctx, shared)
+	if err != nil {
+		stop()
+		return err
+	}
+	wait, err := runControllers(run, factory, shared, opts.DisableApprover)
 	c.onStop(func() error {
 		stop()
-		return wait()
+		return errors.Join(wait(), serve())
 	})
 	return err
 }
 
+// metricsOf serves cert-manager's metrics, as its own program does. It must come before the
+// caches are started. The returned function ends it.
+func (c *Cluster) metricsOf(ctx context.Context, shared *controller.Context) (func() error, error) {
+	cached := shared.SharedInformerFactory.Certmanager().V1()
+	shared.Metrics.SetupCertificateCollector(cached.Certificates().Lister())
+	shared.Metrics.SetupIssuerCollector(cached.Issuers().Lister())
+	shared.Metrics.SetupClusterIssuerCollector(cached.ClusterIssuers().Lister())
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("serving cert-manager's metrics: %w", err)
+	}
+	c.CertManagerMetricsURL = "http://" + listener.Addr().String()
+	server := shared.Metrics.NewServer(listener)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	return func() error {
+		closed := server.Close()
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serving cert-manager's metrics: %w", err)
+		}
+		return closed
+	}, nil
+}
+
 // runControllers starts all that are registered and their caches. The returned
 // function waits for their end.
-func runControllers(ctx context.Context, factory *controller.ContextFactory, disableApprover bool) (func() error, error) {
+func runControllers(ctx context.Context, factory *controller.ContextFactory, shared *controller.Context, disableApprover bool) (func() error, error) {
 	var (
 		running sync.WaitGroup
 		mu      sync.Mutex
@@ -90,10 +126,6 @@ func runControllers(ctx context.Context, factory *controller.ContextFactory, dis
 				errs = append(errs, fmt.Errorf("cert-manager's controller %s: %w", name, err))
 			}
 		})
-	}
-	shared, err := factory.Build()
-	if err != nil {
-		return wait, fmt.Errorf("starting cert-manager's caches: %w", err)
 	}
 	shared.KubeSharedInformerFactory.Start(ctx.Done())
 	shared.SharedInformerFactory.Start(ctx.Done())

@@ -33,7 +33,10 @@ import (
 const NodeName = "node-1"
 
 //go:embed rbac.yaml
-var rbac []byte
+var injectorRBAC []byte
+
+//go:embed csidriver.yaml
+var csiDriverRBAC []byte
 
 // Options say how a cluster differs from the usual one. The zero value is fine.
 type Options struct {
@@ -54,6 +57,11 @@ type Options struct {
 	// CertificateOwnerRef has cert-manager make each Certificate the owner of its Secret, as
 	// its flag --enable-certificate-owner-ref does.
 	CertificateOwnerRef bool
+	// RouteServices lets the API server reach Services, by [Cluster.RouteServices].
+	RouteServices bool
+	// WithoutInjector leaves out the rights and the namespace of the injector, which the
+	// chart brings.
+	WithoutInjector bool
 }
 
 // Cluster is a running control plane.
@@ -72,6 +80,8 @@ type Cluster struct {
 	Kubectl string
 	// AuditLog is the path of the audit log, if Options had a policy.
 	AuditLog string
+	// CertManagerMetricsURL is the base of cert-manager's own metrics: append /metrics.
+	CertManagerMetricsURL string
 
 	progress func(line string)
 	programs *binaries.ControlPlane
@@ -79,6 +89,7 @@ type Cluster struct {
 	logDir   string
 	log      logr.Logger
 	env      *envtest.Environment
+	services *serviceProxy
 	stops    []func() error // run last to first
 }
 
@@ -203,9 +214,15 @@ func (c *Cluster) connect(ctx context.Context, _ Options) error {
 }
 
 // prepare makes the objects that every cluster has.
-func (c *Cluster) prepare(ctx context.Context, _ Options) error {
-	if _, err := c.Apply(ctx, rbac, ""); err != nil {
-		return err
+func (c *Cluster) prepare(ctx context.Context, opts Options) error {
+	manifests := [][]byte{csiDriverRBAC}
+	if !opts.WithoutInjector {
+		manifests = append(manifests, injectorRBAC)
+	}
+	for _, manifest := range manifests {
+		if _, err := c.Apply(ctx, manifest, ""); err != nil {
+			return err
+		}
 	}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: csiDriverNamespace}}
 	if err := c.Client.Create(ctx, ns); err != nil {

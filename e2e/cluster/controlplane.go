@@ -64,11 +64,12 @@ func (c *Cluster) startControlPlane(ctx context.Context, opts Options) error {
 		WebhookInstallOptions: envtest.WebhookInstallOptions{LocalServingCertDir: certificates},
 		// Ample for a machine that is busy with something else.
 		ControlPlaneStartTimeout: time.Minute,
+		ControlPlaneStopTimeout:  time.Minute,
 	}
 	if err := c.configureEtcd(); err != nil {
 		return err
 	}
-	if err := c.configureAPIServer(opts); err != nil {
+	if err := c.configureAPIServer(ctx, opts); err != nil {
 		return err
 	}
 	// It stops what it has started when it cannot start all.
@@ -94,7 +95,7 @@ func (c *Cluster) configureEtcd() error {
 	return nil
 }
 
-func (c *Cluster) configureAPIServer(opts Options) error {
+func (c *Cluster) configureAPIServer(ctx context.Context, opts Options) error {
 	path, err := c.tethered("kube-apiserver", c.programs.APIServer)
 	if err != nil {
 		return err
@@ -116,6 +117,13 @@ func (c *Cluster) configureAPIServer(opts Options) error {
 	for name, values := range opts.ExtraAPIServerArgs {
 		args.Append(name, values...)
 	}
+	if opts.RouteServices {
+		config, err := c.startServiceProxy(ctx)
+		if err != nil {
+			return err
+		}
+		args.Set("egress-selector-config-file", config)
+	}
 	if opts.AuditPolicy == nil {
 		return nil
 	}
@@ -125,6 +133,19 @@ func (c *Cluster) configureAPIServer(opts Options) error {
 	}
 	c.AuditLog = filepath.Join(c.logDir, "audit.log")
 	args.Set("audit-policy-file", policy).Set("audit-log-path", c.AuditLog)
+	return nil
+}
+
+// RestartAPIServer ends kube-apiserver and starts it anew, as an upgrade of a control plane
+// with one server does. Between the two it answers nobody.
+func (c *Cluster) RestartAPIServer() error {
+	api := c.env.ControlPlane.GetAPIServer()
+	if err := api.Stop(); err != nil {
+		return fmt.Errorf("stopping kube-apiserver: %w", err)
+	}
+	if err := api.Start(); err != nil {
+		return fmt.Errorf("starting kube-apiserver again: %w", err)
+	}
 	return nil
 }
 

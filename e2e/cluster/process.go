@@ -24,8 +24,14 @@ type process struct {
 	err     error         // how it ended; read after done
 }
 
-// startProcess starts a program through tether, with its output in the log folder.
+// startProcess starts a program through tether, with its output in the log folder and this
+// program's environment.
 func (c *Cluster) startProcess(name, program string, args ...string) (*process, error) {
+	return c.startProcessWith(name, nil, program, args...)
+}
+
+// startProcessWith is startProcess with an environment of the process's own; nil means ours.
+func (c *Cluster) startProcessWith(name string, env []string, program string, args ...string) (*process, error) {
 	log, err := c.createLog(name)
 	if err != nil {
 		return nil, err
@@ -35,7 +41,7 @@ func (c *Cluster) startProcess(name, program string, args ...string) (*process, 
 
 	//nolint:gosec,noctx // programs of our own choice, which Stop ends
 	cmd := exec.Command(c.programs.Tether, append([]string{"exec", program}, args...)...)
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, env
 	// Ctrl-C in a terminal is for the parent, which stops its children in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

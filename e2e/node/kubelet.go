@@ -40,9 +40,16 @@ type Process interface {
 	Stop() error
 }
 
+// Mortal is a process that can end by itself. Its container is then started again.
+type Mortal interface {
+	// Done is closed when the process has ended.
+	Done() <-chan struct{}
+}
+
 // Kubelet runs the life of pods as far as a rollout depends on it, which includes what the
 // scheduler and the controllers of endpoints do. A new pod is bound to the node, its volumes
-// are published, a process is started for its first container, and it is Ready. A deleted
+// are published, a process is started for its first container, and it is Ready. A process
+// that crashes is no endpoint until it has been started again. A deleted
 // pod is no endpoint any more from that moment on; its process serves for as long as the
 // preStop hook sleeps, and then the pod is gone. Pods have no IP address.
 type Kubelet struct {
@@ -150,18 +157,37 @@ func (k *Kubelet) look(ctx context.Context) []*run {
 // live runs a pod until it has been deleted and has drained.
 func (k *Kubelet) live(ctx context.Context, r *run) error {
 	defer k.forget(r)
-	process := k.start(r)
-	if process == nil {
-		return errors.Join(k.Node.Unmount(r.pod), k.remove(ctx, r.pod))
+	var process Process
+	for crashed := true; crashed; {
+		if process = k.start(r); process == nil {
+			return errors.Join(k.Node.Unmount(r.pod), k.remove(ctx, r.pod))
+		}
+		k.setReady(r)
+		crashed = k.watch(r, process)
 	}
-	k.setReady(r)
-	<-r.alive.Done()
 	pause(ctx, preStop(r.pod))
 	err := process.Stop()
 	if err != nil {
 		err = fmt.Errorf("the container of pod %s: %w", r.pod.Name, err)
 	}
 	return errors.Join(err, k.Node.Unmount(r.pod), k.remove(ctx, r.pod))
+}
+
+// watch waits until the pod is deleted, or reports that its process has crashed.
+func (k *Kubelet) watch(r *run, process Process) (crashed bool) {
+	var done <-chan struct{} // never, for a process that cannot
+	if mortal, ok := process.(Mortal); ok {
+		done = mortal.Done()
+	}
+	select {
+	case <-r.alive.Done():
+		return false
+	case <-done:
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r.address = ""
+	return r.alive.Err() == nil
 }
 
 func (k *Kubelet) forget(r *run) {

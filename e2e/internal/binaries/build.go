@@ -26,6 +26,7 @@ type target struct {
 	module string // folder to build in; default: this module
 	pkg    string
 	flags  string  // linker flags
+	tags   string  // build tags, comma separated
 	hint   string  // how long a cold build takes, if that is worth a warning
 	always bool    // build even if it exists, because its source can change
 	path   *string // where to put the result
@@ -102,7 +103,7 @@ func (b *builder) build(ctx context.Context, t target, path string) error {
 	if dir == "" {
 		dir = b.module
 	}
-	if _, err := b.goOutput(ctx, dir, "build", "-ldflags="+t.flags, "-o", partial, t.pkg); err != nil {
+	if _, err := b.goOutput(ctx, dir, "build", "-tags="+t.tags, "-ldflags="+t.flags, "-o", partial, t.pkg); err != nil {
 		return fmt.Errorf("building %s: %w", t.name, err)
 	}
 	if err := os.Rename(partial, path); err != nil {

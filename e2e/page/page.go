@@ -1,0 +1,76 @@
+// Package page runs the shell commands that stand in the documentation, as a reader would.
+package page
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"time"
+)
+
+// scriptTimeout bounds one block of commands.
+const scriptTimeout = 3 * time.Minute
+
+// block is a block of commands that has a name, which only readers of the source see.
+var block = regexp.MustCompile("(?s)<!-- sh: ([a-z-]+) -->\n```sh\n(.*?)\n```\n")
+
+// Scripts reads the named blocks of commands of a Markdown file.
+func Scripts(file string) (map[string]string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the page: %w", err)
+	}
+	scripts := map[string]string{}
+	for _, match := range block.FindAllSubmatch(text, -1) {
+		name := string(match[1])
+		if _, twice := scripts[name]; twice {
+			return nil, fmt.Errorf("%s has two blocks called %s", file, name)
+		}
+		scripts[name] = string(match[2])
+	}
+	if len(scripts) == 0 {
+		return nil, errors.New("there are no named blocks of commands in " + file)
+	}
+	return scripts, nil
+}
+
+// Shell runs commands, with programs and a home of its own, on one cluster.
+type Shell struct {
+	dir string
+	env []string
+}
+
+// NewShell returns a shell that starts in dir, knows the programs by their names besides what
+// the machine has, and keeps what they write in home.
+func NewShell(dir, home, kubeconfig string, programs map[string]string) (*Shell, error) {
+	bin := filepath.Join(home, "bin")
+	if err := os.MkdirAll(bin, 0o750); err != nil {
+		return nil, fmt.Errorf("making a folder for programs: %w", err)
+	}
+	for name, path := range programs {
+		if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
+			return nil, fmt.Errorf("providing %s: %w", name, err)
+		}
+	}
+	env := append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "KUBECONFIG="+kubeconfig,
+		"HOME="+home, "XDG_CACHE_HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home)
+	return &Shell{dir: dir, env: env}, nil
+}
+
+// Run runs commands, of which the first that fails is the last, and returns what they print.
+// The context's end does not end them, so that they can clean up after it.
+func (s *Shell) Run(ctx context.Context, script string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), scriptTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir, cmd.Env = s.dir, s.env
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("%w\n%s\n%s", err, script, out)
+	}
+	return string(out), nil
+}
