@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/util/workqueue"
@@ -105,23 +106,36 @@ func (c *counter) all(ctx context.Context, _ client.Object) []reconcile.Request 
 
 // Reconcile counts the pods of one Namespace anew. When it fails the old figure stays.
 func (c *counter) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	var object corev1.Namespace
-	err := c.cached.Get(ctx, request.NamespacedName, &object)
-	if client.IgnoreNotFound(err) != nil {
-		return reconcile.Result{}, fmt.Errorf("read the Namespace: %w", err)
+	ns, err := c.optedIn(ctx, request.NamespacedName)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
-	// The API server sends nobody's pods but those of namespaces that are opted in.
-	if err != nil || !c.defaults().Namespaces.Matches(labels.Set(object.Labels)) {
+	if ns == nil {
 		c.figures.forget(request.Name)
 		return reconcile.Result{}, nil
 	}
-	ns := intent.NamespaceOf(&object)
-	n, err := c.count(ctx, &ns)
+	n, err := c.count(ctx, ns)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	c.figures.put(request.Name, figure{pods: n, at: c.now()})
 	return reconcile.Result{RequeueAfter: countEvery}, nil
+}
+
+// optedIn returns the Namespace, or nil when it is gone or not opted in: the API server sends
+// the webhook no pod of another.
+func (c *counter) optedIn(ctx context.Context, key client.ObjectKey) (*intent.Namespace, error) {
+	var object corev1.Namespace
+	switch err := c.cached.Get(ctx, key, &object); {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read the Namespace: %w", err)
+	case !c.defaults().Namespaces.Matches(labels.Set(object.Labels)):
+		return nil, nil
+	}
+	ns := intent.NamespaceOf(&object)
+	return &ns, nil
 }
 
 func (c *counter) count(ctx context.Context, ns *intent.Namespace) (n int, err error) {

@@ -203,9 +203,11 @@ func TestCountFails(t *testing.T) {
 func TestCountIsForgotten(t *testing.T) {
 	for name, end := range map[string]func(*testing.T, *counting){
 		"the Namespace is deleted": func(t *testing.T, c *counting) {
+			t.Helper()
 			require.NoError(t, c.world.Delete(t.Context(), newNamespace(namespace, nil, nil)))
 		},
 		"it is no longer opted in": func(t *testing.T, c *counting) {
+			t.Helper()
 			require.NoError(t, c.world.Update(t.Context(), newNamespace(namespace, nil, server)))
 		},
 		"by another configuration": func(_ *testing.T, c *counting) {

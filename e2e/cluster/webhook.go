@@ -43,6 +43,9 @@ type WebhookOptions struct {
 	// Workloads are kinds that are validated besides the built-in ones: custom resources with
 	// a pod template at spec.template.
 	Workloads []admissionv1.Rule
+	// SelfManaged has it make its own certificate, with the flags that Args add: those of the
+	// CA's Secret. It is registered without a CABundle, which it is to fill in.
+	SelfManaged bool
 	// Unregistered leaves the API server unaware of it until Register.
 	Unregistered bool
 	// Kubeconfig is how it reaches the API server; by default directly, as InjectorConfig's
@@ -55,7 +58,7 @@ type Webhook struct {
 	Name string
 	// URL is where the API server sends pods.
 	URL string
-	// CABundle verifies URL's certificate (PEM).
+	// CABundle verifies URL's certificate (PEM). It is empty for one that makes its own.
 	CABundle []byte
 	// HealthURL and MetricsURL are bases: append /readyz, /healthz or /metrics.
 	HealthURL, MetricsURL string
@@ -85,9 +88,11 @@ func (c *Cluster) RunWebhook(ctx context.Context, opts WebhookOptions) (*Webhook
 		opts.Name = injectorUser
 	}
 	w := &Webhook{Name: opts.Name, cluster: c, workloads: opts.Workloads}
-	var err error
-	if w.dir, w.CABundle, err = c.servingCertificate(); err != nil {
-		return nil, err
+	if !opts.SelfManaged {
+		var err error
+		if w.dir, w.CABundle, err = c.servingCertificate(); err != nil {
+			return nil, err
+		}
 	}
 	c.progress("starting the webhook")
 	if err := w.start(ctx, opts); err != nil {
@@ -201,11 +206,16 @@ func (w *Webhook) startOnce(ctx context.Context, opts WebhookOptions) error {
 	if opts.Config != "" {
 		args = append(args, "--config", opts.Config)
 	}
+	host := "127.0.0.1"
+	if opts.SelfManaged {
+		host = "localhost" // it can have no addresses in its certificate
+		args = append(args, "--serving-cert-mode=self-managed", "--serving-cert-dns-names", host, "--webhook-configuration-name", w.Name)
+	}
 	p, err := w.cluster.startProcess(w.Name, opts.Binary, append(args, opts.Args...)...)
 	if err != nil {
 		return err
 	}
-	w.URL = "https://127.0.0.1:" + serving + webhookPath
+	w.URL = "https://" + net.JoinHostPort(host, serving) + webhookPath
 	w.HealthURL, w.MetricsURL = "http://"+health, "http://"+metrics
 	w.LogFile, w.PID = p.logFile, p.cmd.Process.Pid
 	if err := p.ready(ctx, func(ctx context.Context) error { return get(ctx, w.HealthURL+"/readyz") }); err != nil {

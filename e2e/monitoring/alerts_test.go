@@ -88,7 +88,6 @@ func promtool(t *testing.T, args ...string) {
 	t.Helper()
 	prometheus, err := programs()
 	require.NoError(t, err)
-	//nolint:gosec // a program of our own choice
 	out, err := exec.CommandContext(t.Context(), prometheus.Tool, args...).CombinedOutput()
 	assert.NoError(t, err, "%s", out)
 }

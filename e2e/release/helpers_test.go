@@ -5,10 +5,15 @@ import (
 	"crypto/tls"
 	"encoding/pem"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"example.io/mtls-injector/e2e/page"
+	"example.io/mtls-injector/e2e/release"
 )
 
 // leaf returns the first certificate of a chain in PEM, as DER.
@@ -43,4 +48,27 @@ func awaitInjected(t *testing.T, namespace string) {
 		}
 		return nil
 	}))
+}
+
+// pageOf returns a function that runs the commands that a page of the documentation has under
+// a name, where there are the chart and the release's values, and returns what they print.
+func pageOf(t *testing.T, file string) func(name string) string {
+	t.Helper()
+	root := filepath.Dir(filepath.Dir(stage.Chart))
+	scripts, err := page.Scripts(filepath.Join(root, file))
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, os.Symlink(filepath.Dir(stage.Chart), filepath.Join(dir, "charts")))
+	shell, err := page.NewShell(dir, t.TempDir(), stage.Kubeconfig, map[string]string{"helm": stage.Helm.Path, "kubectl": stage.Kubectl})
+	require.NoError(t, err)
+	return func(name string) string {
+		t.Helper()
+		require.Contains(t, scripts, name)
+		if values, err := stage.Helm.Run(t.Context(), "get", "values", release.Name, "-n", release.Namespace, "-o", "yaml"); err == nil {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "values.yaml"), []byte(values), 0o600))
+		}
+		out, err := shell.Run(t.Context(), scripts[name])
+		require.NoError(t, err)
+		return out
+	}
 }

@@ -63,8 +63,9 @@ func (t *trust) observe(current *x509.Certificate, bundles [][]*x509.Certificate
 		switch everywhere := inAll(bundles, ca); {
 		case !everywhere:
 			k.everywhere = time.Time{}
-		case k.everywhere.IsZero() && !t.observed && now.Sub(ca.NotBefore) >= t.overlap:
-			// It was there before this process was, so a restart need not wait.
+		case k.everywhere.IsZero() && !t.observed && now.Sub(ca.NotBefore) >= 2*t.grace:
+			// It was there before this process was, and will have been since soon after it was
+			// made. So a restart need not wait.
 			k.everywhere = now.Add(-t.grace)
 		case k.everywhere.IsZero():
 			k.everywhere = now

@@ -100,6 +100,12 @@ func TestTrust(t *testing.T) {
 			s.serves(s.old, s.old)
 			s.ready("")
 		},
+		"a restart need not wait, even for a CA that is not old": func(s *scene) {
+			ca := newCA(t, start.Add(-20*time.Second))
+			s.see(ca, bundle{ca})
+			s.serves(ca, ca)
+			s.ready("")
+		},
 		"a restart in a rotation serves at once, and is ready later": func(s *scene) {
 			s.see(s.new, bundle{s.new, s.old})
 			s.serves(s.new, s.new)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,21 +35,37 @@ func pages(t *testing.T) map[string]string {
 	return texts
 }
 
-// Links to files of the repository lead somewhere.
+// Links to files of the repository lead somewhere, and to a heading if they name one.
 func TestLinks(t *testing.T) {
 	texts := pages(t)
 	require.Contains(t, texts, root+"/CONTRIBUTING.md")
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	for path, text := range texts {
 		for _, found := range link.FindAllStringSubmatch(text, -1) {
-			target, _, _ := strings.Cut(found[1], "#")
-			if target == "" || strings.Contains(target, "://") {
+			target, heading, _ := strings.Cut(found[1], "#")
+			if strings.Contains(target, "://") {
 				continue
 			}
-			_, err := os.Stat(filepath.Join(filepath.Dir(path), target))
-			assert.NoError(t, err, "%s links to %s", path, found[1])
+			file := filepath.Join(filepath.Dir(path), target)
+			if target == "" {
+				file = path
+			}
+			if _, err := os.Stat(file); !assert.NoError(t, err, "%s links to %s", path, found[1]) {
+				continue
+			}
+			assert.True(t, heading == "" || slices.Contains(headings(texts[file]), heading), "%s links to %s", path, found[1])
 		}
 	}
+}
+
+// headings returns what a page's headings are called in links, as GitHub makes it of their text.
+func headings(text string) []string {
+	var slugs []string
+	for _, found := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(text, -1) {
+		slug := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(found[1]), "")
+		slugs = append(slugs, strings.ReplaceAll(slug, " ", "-"))
+	}
+	return slugs
 }
 
 // Every make target that the pages speak of is in the Makefile.

@@ -175,14 +175,14 @@ func (t *smokeTest) patiently(ctx context.Context, tell func(string)) (*corev1.P
 	var last *notInjectedError
 	_ = wait.PollUntilContextCancel(ctx, t.retry, true, func(ctx context.Context) (bool, error) {
 		made, now := t.try(ctx)
-		if now != nil && last != nil && ctx.Err() != nil {
-			return false, nil // interrupted, which says nothing new
+		// An attempt that the end of the time interrupted says nothing new.
+		if now == nil || last == nil || ctx.Err() == nil {
+			if now != nil && now.passing && (last == nil || now.what != last.what) {
+				tell(now.what)
+			}
+			pod, last = made, now
 		}
-		if now != nil && now.passing && (last == nil || now.what != last.what) {
-			tell(now.what)
-		}
-		pod, last = made, now
-		return now == nil || !now.passing, nil
+		return last == nil || !last.passing, nil
 	})
 	return pod, last
 }

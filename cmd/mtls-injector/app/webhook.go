@@ -137,6 +137,7 @@ func newManager(s *settings, server *webhook.Server, log logr.Logger) (manager.M
 	mgr, err := ctrl.NewManager(s.rest, ctrl.Options{
 		Scheme:                  scheme,
 		Logger:                  log,
+		MapperProvider:          newMapper,
 		Cache:                   cache.Options{ByObject: byObject, DefaultTransform: cache.TransformStripManagedFields()},
 		WebhookServer:           server.Hooks(),
 		HealthProbeBindAddress:  s.healthAddress,
@@ -150,7 +151,7 @@ func newManager(s *settings, server *webhook.Server, log logr.Logger) (manager.M
 		// The priority queue of controller-runtime 0.24.1 can lock up while it is shut down
 		// with items pending, and the webhook's server is stopped only after it.
 		//
-		// Where cert-manager is not installed (yet) there are no Certificates to watch. The
+		// Where cert-manager is not installed there are no Certificates to watch yet. The
 		// controller waits for them however long it takes, and the webhook serves.
 		Controller: ctrlconfig.Controller{UsePriorityQueue: new(false), CacheSyncTimeout: math.MaxInt64},
 	})

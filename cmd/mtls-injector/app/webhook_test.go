@@ -293,6 +293,7 @@ func TestManager(t *testing.T) {
 		assert.NoError(t, err)
 	}
 	assert.Same(t, server.Hooks(), mgr.GetWebhookServer())
+	assert.Greater(t, mgr.GetControllerOptions().CacheSyncTimeout, 365*24*time.Hour, "the webhook serves on while cert-manager is not installed")
 
 	_, err = newManager(&settings{rest: &rest.Config{Host: api.URL}, metricsAddress: "no address", healthAddress: "no address"}, server, logr.Discard())
 	assert.ErrorContains(t, err, "manager: error listening on no address")

@@ -1,0 +1,5 @@
+// Package names has a constant that others use.
+package names
+
+// Prefix begins every key.
+const Prefix = "prefix/"
