@@ -143,16 +143,16 @@ func (r *rotation) start(ctx context.Context, c *node.Container) (node.Process, 
 	return process, nil
 }
 
-// deploy applies the servers and waits until they serve. At the end of the test they go,
-// while there is a kubelet to let them.
-func (r *rotation) deploy(apps ...string) {
+// deploy applies a file of workloads and waits until those servers serve. At the end of the
+// test they go, while there is a kubelet to let them.
+func (r *rotation) deploy(file string, apps ...string) {
 	r.Helper()
-	objects := clustertest.Apply(r.T, r.Cluster, rotationFolder+"/servers.yaml", r.namespace)
+	objects := clustertest.Apply(r.T, r.Cluster, file, r.namespace)
 	r.Cleanup(func() {
 		for _, obj := range objects {
 			require.NoError(r, r.Client.Delete(context.Background(), obj, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 		}
-		require.NoError(r, r.WaitFor(context.Background(), "the servers' pods to go", func(ctx context.Context) error {
+		require.NoError(r, r.WaitFor(context.Background(), "the pods of "+file+" to go", func(ctx context.Context) error {
 			var pods corev1.PodList
 			err := r.Client.List(ctx, &pods, client.InNamespace(r.namespace), r.kubelet.Labels)
 			if err == nil && len(pods.Items) > 0 {
@@ -192,7 +192,12 @@ func mountClient(t *testing.T, n *node.Node, pod *corev1.Pod) *peer.Client {
 	require.NoError(t, err)
 	env, err := n.Env(t.Context(), pod, pod.Spec.Containers[0].Name)
 	require.NoError(t, err)
-	c := peer.RegisterCall(flag.NewFlagSet(pod.Name, flag.ContinueOnError), func(name string) string {
+	return containerClient(pod.Name, root, env)
+}
+
+// containerClient returns a client that has the files and variables of a container.
+func containerClient(name, root string, env []string) *peer.Client {
+	c := peer.RegisterCall(flag.NewFlagSet(name, flag.ContinueOnError), func(name string) string {
 		for _, variable := range env {
 			if value, ok := strings.CutPrefix(variable, name+"="); ok {
 				return value

@@ -34,7 +34,7 @@ const (
 // fails. Without, they do.
 func TestRotationWithoutAnOutage(t *testing.T) {
 	r := newRotation(t)
-	r.deploy("orders", "ledger", "frozen")
+	r.deploy(rotationFolder+"/servers.yaml", "orders", "ledger", "frozen")
 	caller := r.caller()
 	r.checkIssuer("orders")
 	frozenPods := r.podNames("frozen")

@@ -180,20 +180,26 @@ func TestNotes(t *testing.T) {
 	} {
 		assert.Contains(t, plain, "  "+command)
 	}
+	assert.Contains(t, plain, "signed by the ClusterIssuer mtls-ca, which this release makes, and pods trust the\nConfigMap mtls-ca-bundle, which it has trust-manager write:\n")
 	assert.NotContains(t, plain, "WARNING")
 	for name, tt := range map[string]struct {
 		values []string
 		want   string
 	}{
-		"one replica":       {[]string{"replicaCount=1"}, "WARNING: replicaCount is 1. While that replica is away, no opted-in pod is created."},
-		"no replica":        {[]string{"replicaCount=0"}, "WARNING: replicaCount is 0: nobody answers for pods."},
-		"ignore":            {[]string{"webhook.pods.failurePolicy=Ignore"}, "WARNING: webhook.pods.failurePolicy is Ignore."},
-		"an opt-out":        {[]string{"objectSelector.matchLabels.a=b"}, "WARNING: objectSelector is set."},
-		"everybody":         {[]string{"namespaceSelector.matchLabels=null"}, "WARNING: namespaceSelector is empty"},
-		"host network":      {[]string{"hostNetwork=true"}, "NOTE: There is no NetworkPolicy"},
-		"self-managed":      {[]string{"webhook.certificate.mode=selfManaged"}, "its own affair, and kept in the Secret mtls-injector-webhook-ca"},
-		"another issuer":    {[]string{"webhook.certificate.certManager.issuerRef.name=x"}, "issued by cert-manager's Issuer x"},
-		"another mtls one":  {[]string{"config.issuer.kind=Issuer", "config.issuer.name=pki"}, "kubectl get issuer -A pki"},
+		"one replica":    {[]string{"replicaCount=1"}, "WARNING: replicaCount is 1. While that replica is away, no opted-in pod is created."},
+		"no replica":     {[]string{"replicaCount=0"}, "WARNING: replicaCount is 0: nobody answers for pods."},
+		"ignore":         {[]string{"webhook.pods.failurePolicy=Ignore"}, "WARNING: webhook.pods.failurePolicy is Ignore."},
+		"an opt-out":     {[]string{"objectSelector.matchLabels.a=b"}, "WARNING: objectSelector is set."},
+		"everybody":      {[]string{"namespaceSelector.matchLabels=null"}, "WARNING: namespaceSelector is empty"},
+		"host network":   {[]string{"hostNetwork=true"}, "NOTE: There is no NetworkPolicy"},
+		"self-managed":   {[]string{"webhook.certificate.mode=selfManaged"}, "its own affair, and kept in the Secret mtls-injector-webhook-ca"},
+		"another issuer": {[]string{"webhook.certificate.certManager.issuerRef.name=x"}, "issued by cert-manager's Issuer x"},
+		"another CA": {[]string{"trust.ca.create=false", "trust.bundle.create=false", "config.issuer.kind=Issuer", "config.issuer.name=pki"},
+			"signed by the Issuer pki, which this release does NOT make, and pods trust the\nConfigMap mtls-ca-bundle, which it does NOT have written"},
+		"where it is": {[]string{"trust.ca.create=false", "trust.bundle.create=false", "config.issuer.kind=Issuer", "config.issuer.name=pki"},
+			"  kubectl get issuer -A pki\n"},
+		"another bundle": {[]string{"trust.bundle.create=false", "config.caBundle.kind=ClusterTrustBundle", "config.caBundle.name=x"},
+			"ClusterTrustBundle x, which it does NOT have written"},
 		"without the tests": {[]string{"tests.enabled=false"}, "Next, wait until it is ready:"},
 	} {
 		t.Run(name, func(t *testing.T) {

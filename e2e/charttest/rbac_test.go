@@ -70,7 +70,7 @@ func TestRightsByValues(t *testing.T) {
 		assert.Equal(t, want, got)
 	})
 	t.Run("no ConfigMap", func(t *testing.T) {
-		got := must[rbacv1.ClusterRole](t, template(t, set("config.caBundle.kind=ClusterTrustBundle")...), clusterRole, Release).Rules
+		got := must[rbacv1.ClusterRole](t, template(t, set("config.caBundle.kind=ClusterTrustBundle", "trust.bundle.create=false")...), clusterRole, Release).Rules
 		assert.Len(t, got, len(rules)-1)
 		for _, rule := range got {
 			assert.NotContains(t, rule.Resources, "configmaps")

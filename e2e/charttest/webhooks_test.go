@@ -149,14 +149,15 @@ func TestCertificates(t *testing.T) {
 		assert.Equal(t, map[string]string{"cert-manager.io/inject-ca-from": Namespace + "/" + leaf.Name}, annotations)
 	}
 
-	objects = template(t, variations(t)["issuer"]...)
+	elsewhere := set("trust.ca.create=false", "trust.bundle.create=false") // the CA of pods is another one
+	objects = template(t, append(elsewhere, variations(t)["issuer"]...)...)
 	leaf = must[cmapi.Certificate](t, objects, "Certificate", Release+"-webhook")
 	assert.Equal(t, cmmeta.IssuerReference{Name: "internal", Kind: "ClusterIssuer", Group: "cert-manager.io"}, leaf.Spec.IssuerRef)
 	for _, object := range objects {
 		assert.NotEqual(t, "Issuer", object.GetKind())
 	}
 
-	objects = template(t, variations(t)["self-managed"]...)
+	objects = template(t, append(elsewhere, variations(t)["self-managed"]...)...)
 	assert.Empty(t, mutatingOf(t, objects).Annotations)
 	assert.Empty(t, validatingOf(t, objects).Annotations)
 	for _, object := range objects {

@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/e2e/internal/binaries"
@@ -44,20 +44,32 @@ func (c *Cluster) RunApproverPolicy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.progress("starting approver-policy")
-	if err := c.preparePolicies(ctx, programs.CRDs); err != nil {
-		return err
+	crds, err := filepath.Glob(filepath.Join(programs.CRDs, "*.yaml"))
+	if err != nil {
+		return fmt.Errorf("looking for approver-policy's CRDs: %w", err)
 	}
-	// The groups of a service account are not needed: its rights are bound to itself.
-	kubeconfig, err := c.KubeconfigForUser(serviceAccountUser + csiDriverNamespace + ":" + approverAccount)
+	webhook, err := c.runAddon(ctx, &addon{
+		name: approverAccount, program: programs.Program, crds: crds, manifest: approverPolicy,
+		list: schema.GroupVersionKind{Group: policyGroup, Version: "v1alpha1", Kind: "CertificateRequestPolicyList"},
+		args: func(readiness, webhook string) []string {
+			return []string{
+				"--leader-election-namespace=" + csiDriverNamespace,
+				"--metrics-bind-address=0",
+				"--readiness-probe-bind-address=127.0.0.1:" + readiness,
+				"--webhook-host=127.0.0.1", "--webhook-port=" + webhook,
+				"--certificaterequest-max-concurrent-reconciles=4",
+				"--log-level=2",
+			}
+		},
+	})
 	if err != nil {
 		return err
 	}
-	port, err := c.startApproverPolicy(ctx, programs.Program, kubeconfig)
+	port, err := strconv.ParseInt(webhook, 10, 32)
 	if err != nil {
-		return err
+		return fmt.Errorf("reading the port of approver-policy's webhook: %w", err)
 	}
-	if err := c.registerApproverPolicy(ctx, port); err != nil {
+	if err := c.registerApproverPolicy(ctx, int32(port)); err != nil {
 		return err
 	}
 	return c.waitForIdentity(ctx)
@@ -65,66 +77,6 @@ func (c *Cluster) RunApproverPolicy(ctx context.Context) error {
 
 // StopWith has the cluster stop when the other does, for those whom several tests share.
 func (c *Cluster) StopWith(other *Cluster) { other.onStop(c.Stop) }
-
-// preparePolicies makes what the chart makes.
-func (c *Cluster) preparePolicies(ctx context.Context, crds string) error {
-	files, err := filepath.Glob(filepath.Join(crds, "*.yaml"))
-	if err != nil {
-		return fmt.Errorf("looking for approver-policy's CRDs: %w", err)
-	}
-	for _, file := range files {
-		manifest, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("reading approver-policy's CRDs: %w", err)
-		}
-		if _, err := c.Apply(ctx, manifest, ""); err != nil {
-			return err
-		}
-	}
-	if _, err := c.Apply(ctx, approverPolicy, ""); err != nil {
-		return err
-	}
-	return poll(ctx, "the API of approver-policy", func(ctx context.Context) error {
-		list := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: policyGroup + "/v1alpha1", Kind: "CertificateRequestPolicyList"}}
-		return c.Client.List(ctx, list)
-	})
-}
-
-// startApproverPolicy returns the port of its webhook. It tries other ports should the
-// program end at once.
-func (c *Cluster) startApproverPolicy(ctx context.Context, program, kubeconfig string) (int32, error) {
-	var err error
-	for range webhookStarts {
-		var ports []string
-		if ports, err = freePorts(ctx, 2); err != nil {
-			return 0, err
-		}
-		var p *process
-		p, err = c.startProcess(approverAccount, program,
-			"--kubeconfig="+kubeconfig,
-			"--leader-election-namespace="+csiDriverNamespace,
-			"--metrics-bind-address=0",
-			"--readiness-probe-bind-address=127.0.0.1:"+ports[0],
-			"--webhook-host=127.0.0.1", "--webhook-port="+ports[1],
-			"--certificaterequest-max-concurrent-reconciles=4",
-			"--log-level=2",
-		)
-		if err != nil {
-			return 0, err
-		}
-		err = p.ready(ctx, func(ctx context.Context) error { return get(ctx, "http://127.0.0.1:"+ports[0]+"/readyz") })
-		if err == nil {
-			c.onStop(p.stop)
-			port, err := strconv.ParseInt(ports[1], 10, 32)
-			return int32(port), err
-		}
-		err = errors.Join(err, p.stop())
-		if !errors.Is(err, errEnded) {
-			break
-		}
-	}
-	return 0, err
-}
 
 // registerApproverPolicy makes the API server ask it about policies, with the CA that it
 // has made for itself.

@@ -89,7 +89,8 @@ func (c *Cluster) RunWebhook(ctx context.Context, opts WebhookOptions) (*Webhook
 	}
 	w := &Webhook{Name: opts.Name, cluster: c, workloads: opts.Workloads}
 	if !opts.SelfManaged {
-		if err := w.writeServingCertificate(); err != nil {
+		var err error
+		if w.dir, w.CABundle, err = c.servingCertificate(); err != nil {
 			return nil, err
 		}
 	}
@@ -224,30 +225,30 @@ func (w *Webhook) startOnce(ctx context.Context, opts WebhookOptions) error {
 	return nil
 }
 
-// writeServingCertificate makes a CA and a certificate that it signed, as the files
-// that the webhook reads.
-func (w *Webhook) writeServingCertificate() error {
+// servingCertificate makes a CA and a certificate that it signed for this machine. It returns
+// the folder with the latter's files, and what verifies them (PEM).
+func (c *Cluster) servingCertificate() (dir string, caBundle []byte, err error) {
 	chain, key, err := certutil.GenerateSelfSignedCertKey("127.0.0.1", []net.IP{net.IPv4(127, 0, 0, 1)}, []string{"localhost"})
 	if err != nil {
-		return fmt.Errorf("making the webhook's certificate: %w", err)
+		return "", nil, fmt.Errorf("making a webhook's certificate: %w", err)
 	}
 	certs, err := certutil.ParseCertsPEM(chain)
 	if err != nil {
-		return fmt.Errorf("reading the webhook's certificate: %w", err)
+		return "", nil, fmt.Errorf("reading a webhook's certificate: %w", err)
 	}
 	// The leaf comes first, the CA last.
-	if w.CABundle, err = certutil.EncodeCertificates(certs[len(certs)-1]); err != nil {
-		return fmt.Errorf("encoding the webhook's CA: %w", err)
+	if caBundle, err = certutil.EncodeCertificates(certs[len(certs)-1]); err != nil {
+		return "", nil, fmt.Errorf("encoding a webhook's CA: %w", err)
 	}
-	if w.dir, err = os.MkdirTemp(w.cluster.dir, "webhook-certs-"); err != nil {
-		return fmt.Errorf("making the webhook's certificate folder: %w", err)
+	if dir, err = os.MkdirTemp(c.dir, "webhook-certs-"); err != nil {
+		return "", nil, fmt.Errorf("making a webhook's certificate folder: %w", err)
 	}
 	for name, data := range map[string][]byte{"tls.crt": chain, "tls.key": key} {
-		if err := os.WriteFile(filepath.Join(w.dir, name), data, 0o600); err != nil {
-			return fmt.Errorf("writing the webhook's %s: %w", name, err)
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			return dir, nil, fmt.Errorf("writing a webhook's %s: %w", name, err)
 		}
 	}
-	return nil
+	return dir, caBundle, nil
 }
 
 // freePorts finds n different ports that nobody listens on now.

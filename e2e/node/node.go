@@ -33,6 +33,8 @@ type Node struct {
 
 	mu   sync.Mutex
 	pods map[string]*corev1.Pod // those with a mounted container, by UID
+	// writing is held while a mounted pod's volumes are written or removed.
+	writing sync.Mutex
 }
 
 // New returns a node of the cluster that keeps everything below root. Its CSI driver
@@ -89,6 +91,8 @@ func (n *Node) Mount(ctx context.Context, pod *corev1.Pod, container string) (st
 
 // Unmount removes all that Mount made for the pod.
 func (n *Node) Unmount(pod *corev1.Pod) error {
+	n.writing.Lock()
+	defer n.writing.Unlock()
 	n.mu.Lock()
 	delete(n.pods, string(pod.UID))
 	n.mu.Unlock()
@@ -110,15 +114,27 @@ func (n *Node) Sync(ctx context.Context) error {
 		pods = append(pods, pod)
 	}
 	n.mu.Unlock()
+	var errs []error
 	for _, pod := range pods {
-		for i := range pod.Spec.Volumes {
-			volume := &pod.Spec.Volumes[i]
-			if _, err := os.Stat(n.volumeDir(pod, volume.Name)); err != nil || volume.CSI != nil {
-				continue // not mounted, or the driver's own affair
-			}
-			if _, err := n.publish(ctx, pod, volume); err != nil {
-				return fmt.Errorf("syncing volume %s of pod %s: %w", volume.Name, client.ObjectKeyFromObject(pod), err)
-			}
+		errs = append(errs, n.syncPod(ctx, pod))
+	}
+	return errors.Join(errs...)
+}
+
+// syncPod does that for a pod, unless it has been unmounted by now.
+func (n *Node) syncPod(ctx context.Context, pod *corev1.Pod) error {
+	n.writing.Lock()
+	defer n.writing.Unlock()
+	n.mu.Lock()
+	_, mounted := n.pods[string(pod.UID)]
+	n.mu.Unlock()
+	for i := range pod.Spec.Volumes {
+		volume := &pod.Spec.Volumes[i]
+		if _, err := os.Stat(n.volumeDir(pod, volume.Name)); !mounted || err != nil || volume.CSI != nil {
+			continue // not there, or the driver's own affair
+		}
+		if _, err := n.publish(ctx, pod, volume); err != nil {
+			return fmt.Errorf("syncing volume %s of pod %s: %w", volume.Name, client.ObjectKeyFromObject(pod), err)
 		}
 	}
 	return nil

@@ -127,3 +127,15 @@ func TestEnumerations(t *testing.T) {
 	assert.Contains(t, string(text), `{"enum":["csi","secret"]}`)
 	assert.Equal(t, "string", typeSchema(reflect.TypeFor[config.Issuer](), nil)["properties"].(schema)["name"].(schema)["type"])
 }
+
+// TestEveryVariationIsListed: the README has them all.
+func TestEveryVariationIsListed(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(chartFolder, "ci", "*.yaml"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	readme, err := os.ReadFile(filepath.Join(chartFolder, "README.md"))
+	require.NoError(t, err)
+	for _, file := range files {
+		assert.Contains(t, string(readme), "](ci/"+filepath.Base(file)+") |")
+	}
+}

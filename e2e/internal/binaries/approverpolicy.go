@@ -22,11 +22,7 @@ func EnsureApproverPolicy(ctx context.Context, progress Progress) (*ApproverPoli
 	}
 	const name = "github.com/cert-manager/approver-policy"
 	module := filepath.Join(b.module, "tools", "approverpolicy")
-	version, err := b.moduleVersion(ctx, module, name)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := b.moduleFiles(ctx, module, name)
+	version, dir, err := b.moduleFiles(ctx, module, name)
 	if err != nil {
 		return nil, err
 	}

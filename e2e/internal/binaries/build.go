@@ -147,13 +147,17 @@ func (b *builder) moduleVersion(ctx context.Context, dir, module string) (string
 	return b.goOutput(ctx, dir, "list", "-m", "-f", "{{.Version}}", module)
 }
 
-// moduleFiles returns the folder with the files of a dependency that the module in dir pins.
-func (b *builder) moduleFiles(ctx context.Context, dir, module string) (string, error) {
-	// A program can be there when its module's files are not.
-	if _, err := b.goOutput(ctx, dir, "mod", "download", module); err != nil {
-		return "", err
+// moduleFiles returns the version of a dependency that the module in dir pins, and the folder
+// with its files, which are downloaded if need be: the program can be there when they are not.
+func (b *builder) moduleFiles(ctx context.Context, dir, module string) (version, files string, err error) {
+	if version, err = b.moduleVersion(ctx, dir, module); err != nil {
+		return "", "", err
 	}
-	return b.goOutput(ctx, dir, "list", "-m", "-f", "{{.Dir}}", module)
+	if _, err = b.goOutput(ctx, dir, "mod", "download", module); err != nil {
+		return "", "", err
+	}
+	files, err = b.goOutput(ctx, dir, "list", "-m", "-f", "{{.Dir}}", module)
+	return version, files, err
 }
 
 // goOutput runs the go command in dir. Its error carries what go printed.

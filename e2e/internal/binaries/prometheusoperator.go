@@ -12,6 +12,6 @@ func PrometheusOperatorCRDs(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := b.moduleFiles(ctx, filepath.Join(b.module, "tools", "prometheusoperator"), "github.com/prometheus-operator/prometheus-operator")
+	_, dir, err := b.moduleFiles(ctx, filepath.Join(b.module, "tools", "prometheusoperator"), "github.com/prometheus-operator/prometheus-operator")
 	return filepath.Join(dir, "example", "prometheus-operator-crd"), err
 }
