@@ -186,7 +186,7 @@ func (s *selfManaged) made(t *testing.T) {
 		managers[entry.Manager] = true
 		if entry.Manager == "mtls-injector-serving-cert" {
 			name := mutating.Webhooks[0].Name
-			assert.JSONEq(t, `{"f:webhooks":{"k:{\"name\":\"`+name+`\"}":{"f:clientConfig":{"f:caBundle":{}}}}}`, string(entry.FieldsV1.Raw))
+			assert.JSONEq(t, `{"f:webhooks":{"k:{\"name\":\"`+name+`\"}":{"f:clientConfig":{"f:caBundle":{}}}}}`, string(entry.FieldsV1.GetRawBytes()))
 		}
 	}
 	assert.True(t, managers["mtls-injector-serving-cert"], managers)

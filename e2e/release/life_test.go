@@ -78,6 +78,7 @@ func testReload(t *testing.T) {
 
 // testUninstall uninstalls the release while a workload of its has a companion.
 func testUninstall(t *testing.T, ns string) {
+	t.Helper()
 	uninstall(t)
 	assert.Empty(t, ofRelease(t), "what the release has labelled")
 	pod := create(t, server(ns))
