@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"example.io/mtls-injector/e2e/cluster"
 	"example.io/mtls-injector/e2e/helm"
@@ -25,8 +26,8 @@ const (
 	Namespace = "mtls-injector"
 )
 
-//go:embed issuer.yaml
-var issuer []byte
+//go:embed prerequisites.yaml
+var prerequisites []byte
 
 // Options say where things go.
 type Options struct {
@@ -57,7 +58,8 @@ type Stage struct {
 	errs    []error
 }
 
-// Start starts the cluster, with an issuer that the chart's default configuration names.
+// Start starts the cluster, with what the README and the variations of the values take for
+// granted.
 func Start(ctx context.Context, opts Options) (*Stage, error) {
 	c, err := cluster.Start(ctx, cluster.Options{
 		Progress: opts.Progress, LogDir: opts.LogDir, RouteServices: true, WithoutInjector: true,
@@ -66,7 +68,7 @@ func Start(ctx context.Context, opts Options) (*Stage, error) {
 		return nil, err
 	}
 	s := &Stage{Cluster: c, stop: func() {}}
-	for _, step := range []func(context.Context, Options) error{s.prepare, s.certManager, s.runPods} {
+	for _, step := range []func(context.Context, Options) error{s.prepare, s.certManager, s.others, s.runPods} {
 		if err := step(ctx, opts); err != nil {
 			return nil, errors.Join(err, s.Stop())
 		}
@@ -91,10 +93,21 @@ func (s *Stage) certManager(ctx context.Context, _ Options) error {
 	if err := s.RunCAInjector(ctx); err != nil {
 		return err
 	}
-	if _, err := s.Apply(ctx, issuer, ""); err != nil {
+	return s.RunTrustManager(ctx)
+}
+
+func (s *Stage) others(ctx context.Context, _ Options) error {
+	crds, err := binaries.PrometheusOperatorCRDs(ctx)
+	if err != nil {
 		return err
 	}
-	return s.WaitForIssuer(ctx, "", "mtls-ca")
+	if _, err := envtest.InstallCRDs(s.Config, envtest.CRDInstallOptions{Paths: []string{crds}, ErrorIfPathMissing: true}); err != nil {
+		return fmt.Errorf("installing the CRDs of the Prometheus Operator: %w", err)
+	}
+	if _, err := s.Apply(ctx, prerequisites, ""); err != nil {
+		return err
+	}
+	return s.WaitForIssuer(ctx, "", "internal")
 }
 
 func (s *Stage) runPods(ctx context.Context, opts Options) error {
