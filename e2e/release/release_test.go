@@ -115,9 +115,10 @@ func create(t *testing.T, pod *corev1.Pod) *corev1.Pod {
 	return pod
 }
 
+// isInjected reports whether a pod is marked, and has the volumes of either delivery.
 func isInjected(pod *corev1.Pod) bool {
 	for _, volume := range pod.Spec.Volumes {
-		if volume.CSI != nil && volume.CSI.Driver == intent.CSIDriver {
+		if volume.CSI != nil && volume.CSI.Driver == intent.CSIDriver || volume.Secret != nil && strings.HasSuffix(volume.Secret.SecretName, "-mtls") {
 			return pod.Labels[intent.LabelInjected] == "true"
 		}
 	}
