@@ -1,4 +1,5 @@
-# The image of mtls-injector: one static binary, no shell, no root.
+# The image of mtls-injector: one static binary, no shell, no root. `make image` builds it
+# with docker, podman or buildah; `make image-archive` makes the like without any of them.
 #
 #   docker build --build-arg VERSION=v1.2.3 -t mtls-injector:v1.2.3 .
 #
@@ -16,17 +17,24 @@ COPY . .
 ARG VERSION=dev
 ARG TARGETOS=linux
 ARG TARGETARCH
-# The flags of the Makefile, but for the commit, which is not known here. The same source
-# gives the same bytes.
+# The flags of the Makefile. The commit is not known here, and a label has it. The same
+# source gives the same bytes.
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
-    go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=${VERSION}" -o /out/mtls-injector ./cmd/mtls-injector
+    go build -trimpath -ldflags "-s -w -buildid= -X main.version=${VERSION}" -o /out/mtls-injector ./cmd/mtls-injector
 
 FROM ${BASE_IMAGE}
 ARG VERSION=dev
+ARG REVISION=unknown
+ARG SOURCE=https://example.io/mtls-injector
+# RFC 3339, of the commit and not of the build, so that it can be reproduced.
+ARG CREATED=1970-01-01T00:00:00Z
 LABEL org.opencontainers.image.title="mtls-injector" \
       org.opencontainers.image.description="Pod-to-pod mutual TLS without a service mesh" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}"
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.created="${CREATED}"
 COPY LICENSE /LICENSE
 COPY --from=build /out/mtls-injector /mtls-injector
 # By number, so that runAsNonRoot can be checked.

@@ -15,8 +15,12 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 # The binaries and the image.
 IMAGE ?= mtls-injector:$(VERSION)
-CONTAINER_TOOL ?= docker
-PLATFORM ?= linux/$(shell go env GOARCH)
+# docker, podman or buildah; empty takes the first that works.
+CONTAINER_TOOL ?=
+# Several, such as linux/amd64,linux/arm64, make one image of all.
+PLATFORMS ?= linux/$(shell go env GOARCH)
+# PUSH=1 pushes the image.
+PUSH ?=
 # Other base images, such as those of a mirror.
 BUILD_IMAGE ?=
 BASE_IMAGE ?=
@@ -56,6 +60,7 @@ test-e2e: ## Run the tests on a real control plane; the first run builds it
 	@echo "== end-to-end tests: building"
 	@cd e2e && go test -exec true ./... >/dev/null
 	@cd e2e && go test -v -p 1 -timeout 60m ./...
+	@cd e2e/tools/image && go test -v -timeout 20m ./...
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10m); FUZZ=Name selects
@@ -68,10 +73,11 @@ fuzz: ## Run every fuzz target for FUZZTIME (10m); FUZZ=Name selects
 	done
 
 .PHONY: lint
-lint: ## Check format, house rules and import direction in both modules
+lint: ## Check format, house rules and import direction in all modules
 	@echo "== lint"
 	@$(LINT) run ./...
 	@cd e2e && $(LINT) run ./...
+	@cd e2e/tools/image && $(LINT) run ./...
 
 .PHONY: verify
 verify: ## Fail if anything generated, or a go.mod, is stale
@@ -113,14 +119,33 @@ generate: ## Write docs/reference and the chart's README and schema
 build: ## Build the programs into bin/
 	@$(GOBUILD) -o bin/ ./cmd/mtls-injector ./cmd/kubectl-mtls
 
+# A release is packed with the time and name of its commit, so that it can be reproduced.
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+PACK = echo "Building what packs it: a minute or two the first time." && cd e2e/tools/image && go run . --root $(CURDIR) --version $(VERSION) --image $(IMAGE) \
+	--revision $(REVISION) --source-date-epoch $(SOURCE_DATE_EPOCH)
+
 .PHONY: image
-image: ## Build the image; BUILD_IMAGE and BASE_IMAGE replace its bases
-	@$(CONTAINER_TOOL) build --platform $(PLATFORM) --build-arg VERSION=$(VERSION) \
-		$(if $(BUILD_IMAGE),--build-arg BUILD_IMAGE=$(BUILD_IMAGE)) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -t $(IMAGE) .
+image: ## Build the image with docker, podman or buildah, for PLATFORMS; PUSH=1 pushes it
+	@$(PACK) build --platforms $(PLATFORMS) --tool "$(CONTAINER_TOOL)" $(if $(PUSH),--push) \
+		--build-image "$(BUILD_IMAGE)" --base-image "$(BASE_IMAGE)"
+
+.PHONY: image-archive
+image-archive: ## Assemble the images into dist/image, without an engine or network
+	@$(PACK) archive
+
+.PHONY: sbom
+sbom: ## Write the SBOMs of the images' programs into dist/sbom
+	@$(PACK) sbom
+
+.PHONY: dist
+dist: ## Pack a release into dist/: chart, programs, plugin, images, SBOMs, checksums
+	@rm -rf dist
+	@$(PACK) dist
 
 .PHONY: clean
 clean: ## Remove what was built here; the caches of Go and of the tests stay
-	@rm -rf bin
+	@rm -rf bin dist
 
 .PHONY: help
 help: ## List the targets

@@ -77,7 +77,7 @@ func (s *selfManaged) grant() {
 		&rbacv1.ClusterRoleBinding{ObjectMeta: cluster, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name}, Subjects: subjects},
 	} {
 		require.NoError(s, shared.Client.Create(s.Context(), object))
-		s.Cleanup(func() { _ = shared.Client.Delete(context.Background(), object) })
+		s.Cleanup(func() { require.NoError(s, shared.Client.Delete(context.Background(), object)) })
 	}
 }
 
@@ -186,7 +186,7 @@ func (s *selfManaged) made(t *testing.T) {
 		managers[entry.Manager] = true
 		if entry.Manager == "mtls-injector-serving-cert" {
 			name := mutating.Webhooks[0].Name
-			assert.JSONEq(t, `{"f:webhooks":{"k:{\"name\":\"`+name+`\"}":{"f:clientConfig":{"f:caBundle":{}}}}}`, string(entry.FieldsV1.Raw))
+			assert.JSONEq(t, `{"f:webhooks":{"k:{\"name\":\"`+name+`\"}":{"f:clientConfig":{"f:caBundle":{}}}}}`, string(entry.FieldsV1.GetRawBytes()))
 		}
 	}
 	assert.True(t, managers["mtls-injector-serving-cert"], managers)

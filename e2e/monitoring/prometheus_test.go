@@ -49,7 +49,6 @@ func runPrometheus(t *testing.T, data any) *server {
 	require.NoError(t, err)
 
 	s := &server{base: freeAddress(t)}
-	//nolint:noctx // a program of our own choice, which Cleanup ends
 	cmd := exec.Command(controlPlane.Tether, "exec", programs.Server, "--config.file="+config.Name(), "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+s.base, "--log.level=warn")
 	cmd.Stdout, cmd.Stderr = log, log

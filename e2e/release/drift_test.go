@@ -27,7 +27,7 @@ func TestNoDrift(t *testing.T) {
 			rendered := render(t, "--set", set)
 			require.Equal(t, rendered, render(t, "--set", set))
 			objects := 0
-			for _, document := range strings.Split(rendered, "\n---\n") {
+			for document := range strings.SplitSeq(rendered, "\n---\n") {
 				desired := &unstructured.Unstructured{}
 				require.NoError(t, yaml.Unmarshal([]byte(document), &desired.Object))
 				if len(desired.Object) == 0 || desired.GetAnnotations()["helm.sh/hook"] != "" {

@@ -78,6 +78,7 @@ func testReload(t *testing.T) {
 
 // testUninstall uninstalls the release while a workload of its has a companion.
 func testUninstall(t *testing.T, ns string) {
+	t.Helper()
 	uninstall(t)
 	left := ofRelease(t)
 	assert.Contains(t, left, "ClusterIssuer/mtls-ca", "pods that run go on needing it")

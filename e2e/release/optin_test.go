@@ -25,30 +25,30 @@ const (
 // else. That it asked is read from the replicas' metrics.
 func TestWhoIsAsked(t *testing.T) {
 	install(t)
-	asked := func(t *testing.T, metric string, want float64, do func(t *testing.T)) {
+	asked := func(t *testing.T, metric string, want float64, do func()) {
 		t.Helper()
 		before := sum(t, metric)
-		do(t)
+		do()
 		assert.InDelta(t, want, sum(t, metric)-before, 0, "requests to the webhook")
 	}
 	ns := optedIn(t)
 
 	t.Run("a pod of an opted-in namespace", func(t *testing.T) {
-		asked(t, admissions, 1, func(t *testing.T) { assert.True(t, isInjected(create(t, server(ns)))) })
+		asked(t, admissions, 1, func() { assert.True(t, isInjected(create(t, server(ns)))) })
 	})
 	t.Run("role none is looked at, as it may hold a forged volume", func(t *testing.T) {
 		pod := server(ns)
 		pod.Annotations[intent.Prefix+"role"] = "none"
-		asked(t, admissions, 1, func(t *testing.T) { assert.False(t, isInjected(create(t, pod))) })
+		asked(t, admissions, 1, func() { assert.False(t, isInjected(create(t, pod))) })
 	})
 	t.Run("a pod of another namespace", func(t *testing.T) {
 		other := namespaceWith(t, nil)
-		asked(t, admissions, 0, func(t *testing.T) { assert.False(t, isInjected(create(t, server(other)))) })
+		asked(t, admissions, 0, func() { assert.False(t, isInjected(create(t, server(other)))) })
 	})
 	t.Run("namespaces that can never match", func(t *testing.T) {
 		for _, name := range []string{"kube-system", "cert-manager", release.Namespace} {
 			label(t, name, map[string]string{cluster.EnabledLabel: "true"})
-			asked(t, admissions, 0, func(t *testing.T) { assert.False(t, isInjected(create(t, server(name)))) })
+			asked(t, admissions, 0, func() { assert.False(t, isInjected(create(t, server(name)))) })
 			label(t, name, map[string]string{cluster.EnabledLabel: ""})
 		}
 	})
@@ -56,11 +56,11 @@ func TestWhoIsAsked(t *testing.T) {
 		pod := server(ns)
 		pod.GenerateName, pod.Name, pod.Spec.NodeName = "", "static", cluster.NodeName
 		pod.Annotations[corev1.MirrorPodAnnotationKey] = "forged"
-		asked(t, admissions, 1, func(t *testing.T) {
+		asked(t, admissions, 1, func() {
 			assert.False(t, isInjected(create(t, pod.DeepCopy())), "made by another it is looked at")
 		})
 		kubelet := userClient(t, "system:node:"+cluster.NodeName, "system:masters", "system:nodes")
-		asked(t, admissions, 0, func(t *testing.T) {
+		asked(t, admissions, 0, func() {
 			// The API server itself may refuse what no kubelet would write; it is asked after
 			// the webhooks for pods.
 			_ = kubelet.Create(t.Context(), pod.DeepCopy(), client.DryRunAll)
@@ -68,21 +68,21 @@ func TestWhoIsAsked(t *testing.T) {
 	})
 	t.Run("workloads", func(t *testing.T) { testWorkloadsAsked(t, ns, asked) })
 	t.Run("Namespaces", func(t *testing.T) {
-		asked(t, validations, 1, func(t *testing.T) { optedIn(t) })
+		asked(t, validations, 1, func() { optedIn(t) })
 		name := namespaceWith(t, nil)
-		asked(t, validations, 0, func(t *testing.T) { label(t, name, map[string]string{"team": "a"}) })
-		asked(t, validations, 1, func(t *testing.T) { label(t, name, map[string]string{cluster.EnabledLabel: "true"}) })
+		asked(t, validations, 0, func() { label(t, name, map[string]string{"team": "a"}) })
+		asked(t, validations, 1, func() { label(t, name, map[string]string{cluster.EnabledLabel: "true"}) })
 	})
 }
 
-func testWorkloadsAsked(t *testing.T, ns string, asked func(*testing.T, string, float64, func(*testing.T))) {
-	asked(t, validations, 1, func(t *testing.T) { deploy(t, ns) })
+func testWorkloadsAsked(t *testing.T, ns string, asked func(*testing.T, string, float64, func())) {
+	t.Helper()
+	asked(t, validations, 1, func() { deploy(t, ns) })
 	_, err := stage.WaitForPods(t.Context(), ns, map[string]string{"app": "web"}, 1)
 	require.NoError(t, err)
 	web := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "web"}}
-	patch := func(patch string) func(t *testing.T) {
-		return func(t *testing.T) {
-			t.Helper()
+	patch := func(patch string) func() {
+		return func() {
 			require.NoError(t, stage.Client.Patch(t.Context(), web, client.RawPatch(types.MergePatchType, []byte(patch)), client.DryRunAll))
 		}
 	}
@@ -95,7 +95,7 @@ func testWorkloadsAsked(t *testing.T, ns string, asked func(*testing.T, string, 
 	require.Len(t, sets.Items, 1)
 	owned := sets.Items[0].DeepCopy()
 	owned.Annotations["changed"] = "true"
-	asked(t, validations, 0, func(t *testing.T) {
+	asked(t, validations, 0, func() {
 		require.NoError(t, stage.Client.Update(t.Context(), owned, client.DryRunAll))
 	})
 }

@@ -63,6 +63,8 @@ type Stage struct {
 func Start(ctx context.Context, opts Options) (*Stage, error) {
 	c, err := cluster.Start(ctx, cluster.Options{
 		Progress: opts.Progress, LogDir: opts.LogDir, RouteServices: true, WithoutInjector: true,
+		// Otherwise it waits a minute for watches to end when it is to restart.
+		ExtraAPIServerArgs: map[string][]string{"shutdown-watch-termination-grace-period": {"2s"}},
 	})
 	if err != nil {
 		return nil, err

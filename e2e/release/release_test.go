@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -182,7 +183,7 @@ func ofRelease(t *testing.T) []string {
 		require.NoError(t, err)
 		for i := range list.APIResources {
 			resource := &list.APIResources[i]
-			if strings.Contains(resource.Name, "/") || !contains(resource.Verbs, "list") || !contains(resource.Verbs, "get") {
+			if strings.Contains(resource.Name, "/") || !slices.Contains(resource.Verbs, "list") || !slices.Contains(resource.Verbs, "get") {
 				continue
 			}
 			objects := &unstructured.UnstructuredList{}
@@ -194,15 +195,6 @@ func ofRelease(t *testing.T) []string {
 		}
 	}
 	return found
-}
-
-func contains(verbs metav1.Verbs, verb string) bool {
-	for _, v := range verbs {
-		if v == verb {
-			return true
-		}
-	}
-	return false
 }
 
 // during calls something until stop is called, and asserts that it never failed and was

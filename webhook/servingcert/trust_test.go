@@ -16,12 +16,13 @@ type scene struct {
 	*trust
 	clock    time.Time
 	old, new *testCA
-	// oldLeaf and newLeaf are signed when they are asked for first.
+	// leaves are signed when they are asked for first.
 	leaves map[*testCA]*tls.Certificate
 }
 
 // newScene begins an hour after the old CA was made, and a day before it ends.
 func newScene(t *testing.T) *scene {
+	t.Helper()
 	s := &scene{T: t, clock: start, old: newCA(t, start.Add(-time.Hour)), new: newCA(t, start), leaves: map[*testCA]*tls.Certificate{}}
 	s.trust = &trust{grace: 10 * time.Second, overlap: 10 * time.Minute, now: func() time.Time { return s.clock }}
 	return s

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -122,10 +123,8 @@ func (e *events) crash(ctx context.Context) error {
 		return err
 	}
 	return e.WaitFor(ctx, "the crash to be seen", func(context.Context) error {
-		for _, r := range e.Pods.Ready() {
-			if r == ready[0] {
-				return errors.New("it is not")
-			}
+		if slices.Contains(e.Pods.Ready(), ready[0]) {
+			return errors.New("it is not")
 		}
 		return nil
 	})

@@ -120,6 +120,15 @@ func podNumber(namespace string, n int) *corev1.Pod {
 	}
 }
 
+// serviceOf is the Service that selects the pods, as servers have one. Without it a pod's name
+// rests on its owners, and these are looked up for each pod (decision 10).
+func serviceOf(namespace string) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "load"},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "load"}, Ports: []corev1.ServicePort{{Port: 443}}},
+	}
+}
+
 // injected reports whether a pod came out as it should: label, volume and mount.
 func injected(pod *corev1.Pod) bool {
 	if pod.Labels[intent.LabelInjected] != "true" || pod.Annotations[intent.AnnotationStatus] == "" {

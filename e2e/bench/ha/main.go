@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/e2e/cluster"
@@ -73,13 +75,33 @@ func run(ctx context.Context, out io.Writer, opts *options) (err error) {
 	if err != nil {
 		return err
 	}
-	l := &load{client: s.Client, namespace: ns.Name, rate: opts.rate, dryRun: opts.dryRun, atOnce: opts.atOnce}
+	if err := s.Client.Create(ctx, serviceOf(ns.Name)); err != nil {
+		return fmt.Errorf("creating the Service: %w", err)
+	}
+	creator, err := newCreator(s)
+	if err != nil {
+		return err
+	}
+	l := &load{client: creator, namespace: ns.Name, rate: opts.rate, dryRun: opts.dryRun, atOnce: opts.atOnce}
 	if err := awaitInjection(ctx, s, ns.Name); err != nil {
 		return err
 	}
 	r := &result{options: opts, version: s.Version, tally: &l.tally}
 	// What was measured until an event failed is told, too.
 	return errors.Join(r.measure(ctx, s, l, progress), r.print(out))
+}
+
+// newCreator returns a client that asks for as little of this machine as one can, which has to
+// run all the rest, too: in protobuf, as the controllers that create pods.
+func newCreator(s *release.Stage) (client.Client, error) {
+	config := rest.CopyConfig(s.Config)
+	config.ContentType = runtime.ContentTypeProtobuf
+	config.QPS = -1
+	c, err := client.New(config, client.Options{Scheme: s.Scheme})
+	if err != nil {
+		return nil, fmt.Errorf("making the client that creates pods: %w", err)
+	}
+	return c, nil
 }
 
 // awaitInjection waits until the API server has learned of the webhook.

@@ -32,8 +32,6 @@ type result struct {
 	took    time.Duration
 	done    []happened
 	*tally
-	// notes are what is not counted against a target.
-	notes []string
 }
 
 // crashMargin is how long after a crash a failure is put down to it.

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// The user is a number, so that runAsNonRoot can be checked; the files give it a name.
+const (
+	user   = "65532:65532"
+	users  = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
+	groups = "root:x:0:\nnonroot:x:65532:\n"
+)
+
+// archive assembles the image for every platform: an archive each that `docker load` and
+// `ctr images import` take, and all of them in one, as an OCI layout.
+func (r *release) archive(ctx context.Context) error {
+	tag, err := name.NewTag(r.image)
+	if err != nil {
+		return fmt.Errorf("--image: %w", err)
+	}
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, p := range injectors() {
+		image, err := r.assemble(ctx, p)
+		if err != nil {
+			return err
+		}
+		write := func(w io.Writer) error { return tarball.Write(tag, image, w) }
+		if err := r.save(filepath.Join("image", p.archived(r.version)+".tar"), modeFile, write); err != nil {
+			return err
+		}
+		platform := &v1.Platform{OS: p.os, Architecture: p.arch}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: platform}})
+	}
+	return r.writeLayout(index, tag)
+}
+
+// assemble makes the image of a program.
+func (r *release) assemble(ctx context.Context, p program) (v1.Image, error) {
+	path, err := r.build(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	binary, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	license, err := os.ReadFile(filepath.Join(r.root, "LICENSE"))
+	if err != nil {
+		return nil, err
+	}
+	return assemble(binary, license, p.arch, r.labels(), r.created())
+}
+
+// labels are those that the Dockerfile sets, too.
+func (r *release) labels() map[string]string {
+	const prefix = "org.opencontainers.image."
+	return map[string]string{
+		prefix + "title":       "mtls-injector",
+		prefix + "description": "Pod-to-pod mutual TLS without a service mesh",
+		prefix + "licenses":    "Apache-2.0",
+		prefix + "version":     r.version,
+		prefix + "revision":    r.revision,
+		prefix + "source":      r.source,
+		prefix + "created":     r.created().Format(time.RFC3339),
+	}
+}
+
+// assemble makes an image for Linux of one static program, its license and the names of
+// its user. There are no CA certificates: the program talks to the API server only, whose
+// CA the cluster mounts.
+func assemble(binary, license []byte, arch string, labels map[string]string, at time.Time) (v1.Image, error) {
+	if err := checkStatic(binary, arch); err != nil {
+		return nil, err
+	}
+	config := &v1.ConfigFile{
+		Architecture: arch,
+		OS:           "linux",
+		Created:      v1.Time{Time: at},
+		RootFS:       v1.RootFS{Type: "layers"},
+		Config: v1.Config{
+			User:         user,
+			Entrypoint:   []string{"/mtls-injector"},
+			WorkingDir:   "/",
+			ExposedPorts: map[string]struct{}{"9443/tcp": {}, "8081/tcp": {}, "8080/tcp": {}},
+			Labels:       labels,
+		},
+	}
+	image, err := mutate.ConfigFile(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), config)
+	if err != nil {
+		return nil, err
+	}
+	// What every release has alike is a layer of its own.
+	for _, layer := range []struct {
+		what    string
+		entries []entry
+	}{
+		{"user and license", []entry{
+			{name: "LICENSE", mode: modeFile, data: license},
+			{name: "etc/", mode: modeProgram},
+			{name: "etc/group", mode: modeFile, data: []byte(groups)},
+			{name: "etc/passwd", mode: modeFile, data: []byte(users)},
+		}},
+		{"mtls-injector", []entry{{name: "mtls-injector", mode: modeProgram, data: binary}}},
+	} {
+		if image, err = appendLayer(image, layer.what, layer.entries, at); err != nil {
+			return nil, err
+		}
+	}
+	return image, nil
+}
+
+// appendLayer returns the image with a layer of the entries on top.
+func appendLayer(image v1.Image, what string, entries []entry, at time.Time) (v1.Image, error) {
+	var files bytes.Buffer
+	if err := writeTar(&files, entries, at); err != nil {
+		return nil, err
+	}
+	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(files.Bytes())), nil }
+	layer, err := tarball.LayerFromOpener(open, tarball.WithMediaType(types.OCILayer), tarball.WithCompressedCaching)
+	if err != nil {
+		return nil, fmt.Errorf("making the layer %s: %w", what, err)
+	}
+	history := v1.History{Created: v1.Time{Time: at}, CreatedBy: what}
+	return mutate.Append(image, mutate.Addendum{Layer: layer, History: history, MediaType: types.OCILayer})
+}
+
+// writeLayout writes the images of all platforms as one archive with an OCI layout.
+func (r *release) writeLayout(index v1.ImageIndex, tag name.Tag) error {
+	dir, err := os.MkdirTemp(r.work, "layout-")
+	if err != nil {
+		return err
+	}
+	path, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		return err
+	}
+	// The one annotation is OCI's, for podman and skopeo; the other is what containerd asks.
+	annotations := layout.WithAnnotations(map[string]string{
+		"org.opencontainers.image.ref.name": tag.TagStr(),
+		"io.containerd.image.name":          strings.TrimPrefix(tag.Name(), "index."),
+	})
+	if err := path.AppendIndex(index, annotations); err != nil {
+		return err
+	}
+	files, err := readFolder(dir)
+	if err != nil {
+		return err
+	}
+	return r.save(filepath.Join("image", "mtls-injector-"+r.version+"-oci.tar"), modeFile, func(w io.Writer) error {
+		return writeTar(w, files, r.created())
+	})
+}
