@@ -118,7 +118,7 @@ func create(t *testing.T, pod *corev1.Pod) *corev1.Pod {
 // isInjected reports whether a pod is marked, and has the volumes of either delivery.
 func isInjected(pod *corev1.Pod) bool {
 	for _, volume := range pod.Spec.Volumes {
-		if volume.CSI != nil && volume.CSI.Driver == intent.CSIDriver || volume.Secret != nil && strings.HasSuffix(volume.Secret.SecretName, "-mtls") {
+		if volume.Name == intent.CertificateVolume && (volume.CSI != nil || volume.Secret != nil) {
 			return pod.Labels[intent.LabelInjected] == "true"
 		}
 	}
