@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"sync"
 	"testing"
@@ -28,9 +29,15 @@ func TestREADME(t *testing.T) {
 	assert.Contains(t, run("install"), "Succeeded", "helm test")
 	run("opt-in")
 	shop := runWorkloads(t, "shop")
-	look := run("look")
-	assert.Regexp(t, `(?m)^orders-\S+ +1/1 +Running`, look, "an injected pod that runs")
-	assert.Regexp(t, `(?m)^orders-mtls +True +orders-mtls`, look, "the companion")
+	require.NoError(t, stage.WaitFor(t.Context(), "an injected pod that runs, and the companion", func(context.Context) error {
+		look := run("look")
+		for _, want := range []string{`(?m)^orders-\S+ +1/1 +Running`, `(?m)^orders-mtls +True +orders-mtls`} {
+			if !regexp.MustCompile(want).MatchString(look) {
+				return fmt.Errorf("there is no %s in\n%s", want, look)
+			}
+		}
+		return nil
+	}))
 	assert.Contains(t, run("dashboard"), "mtls-injector-dashboard")
 
 	assert.Equal(t, []string{"CN=mtls-ca-a"}, shop.signers(t))
