@@ -35,6 +35,8 @@ BENCHCOUNT ?= 3
 BENCHROUNDS ?= 9
 # SCALE has flags of e2e/bench/scale, such as --workloads 50.
 SCALE ?=
+# HA has flags of e2e/bench/ha, such as --duration 30s.
+HA ?=
 # KEEP=1 leaves the demo running.
 KEEP ?=
 
@@ -109,6 +111,10 @@ bench-apiserver: ## Measure what creating a pod takes on a real API server, each
 .PHONY: scale
 scale: ## Measure the controller with 10,000 pods; SCALE="--workloads 50" for fewer
 	@cd e2e && go run ./bench/scale $(SCALE)
+
+.PHONY: ha
+ha: ## Measure failed admissions while replicas stop, crash and roll, and all else changes; HA=--self-managed
+	@cd e2e && go run ./bench/ha $(HA)
 
 ##@ Make it
 .PHONY: generate

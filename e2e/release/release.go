@@ -63,8 +63,11 @@ type Stage struct {
 func Start(ctx context.Context, opts Options) (*Stage, error) {
 	c, err := cluster.Start(ctx, cluster.Options{
 		Progress: opts.Progress, LogDir: opts.LogDir, RouteServices: true, WithoutInjector: true,
-		// Otherwise it waits a minute for watches to end when it is to restart.
-		ExtraAPIServerArgs: map[string][]string{"shutdown-watch-termination-grace-period": {"2s"}},
+		ExtraAPIServerArgs: map[string][]string{
+			"service-cluster-ip-range": {"10.0.0.0/16"}, // envtest's /24 is too small
+			// Otherwise it waits a minute for watches to end when it is to restart.
+			"shutdown-watch-termination-grace-period": {"2s"},
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"example.io/mtls-injector/e2e/cluster"
 	"example.io/mtls-injector/intent"
 )
 
@@ -42,23 +43,22 @@ type tally struct {
 
 // load creates pods.
 type load struct {
-	client    client.Client
-	namespace string
-	rate      int
-	dryRun    bool
+	client client.Client
+	rate   int
+	dryRun bool
 	// atOnce bounds the creations under way.
 	atOnce int
 	tally  tally
+
+	underWay sync.WaitGroup
 }
 
-// run creates pods at the rate until ctx ends, and waits for the last of them. A creation that
-// fails is not tried again.
+// run begins to create pods at the rate until ctx ends; wait waits for the last of them. A
+// creation that fails is not tried again.
 func (l *load) run(ctx context.Context) {
 	ticker := time.NewTicker(time.Second / time.Duration(l.rate))
 	defer ticker.Stop()
 	slots := make(chan struct{}, l.atOnce)
-	var underWay sync.WaitGroup
-	defer underWay.Wait()
 	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -73,7 +73,7 @@ func (l *load) run(ctx context.Context) {
 			l.tally.mu.Unlock()
 			continue
 		}
-		underWay.Go(func() {
+		l.underWay.Go(func() {
 			defer func() { <-slots }()
 			l.create(context.WithoutCancel(ctx), n)
 		})
@@ -84,7 +84,7 @@ func (l *load) run(ctx context.Context) {
 func (l *load) create(ctx context.Context, n int) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	pod := podNumber(l.namespace, n)
+	pod := podNumber(n)
 	var opts []client.CreateOption
 	if l.dryRun {
 		opts = append(opts, client.DryRunAll)
@@ -108,25 +108,42 @@ func (l *load) create(ctx context.Context, n int) {
 	}
 }
 
+// namespaces is how many namespaces the pods are spread over: whenever there is another pod,
+// kube-controller-manager looks at all pods of its namespace.
+const namespaces = 50
+
+func namespaceName(n int) string { return fmt.Sprintf("load-%02d", n%namespaces) }
+
 // podNumber is a server as they are, but without a companion, whose costs are no matter of
 // admission.
-func podNumber(namespace string, n int) *corev1.Pod {
+func podNumber(n int) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: fmt.Sprintf("load-%06d", n), Labels: map[string]string{"app": "load"},
+			Namespace: namespaceName(n), Name: fmt.Sprintf("load-%06d", n), Labels: map[string]string{"app": "load"},
 			Annotations: map[string]string{intent.Prefix + "role": "server", intent.Prefix + "companion": "false"},
 		},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "example.io/app"}}},
 	}
 }
 
-// serviceOf is the Service that selects the pods, as servers have one. Without it a pod's name
-// rests on its owners, and these are looked up for each pod (decision 10).
-func serviceOf(namespace string) *corev1.Service {
-	return &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "load"},
-		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "load"}, Ports: []corev1.ServicePort{{Port: 443}}},
+// makeNamespaces makes the namespaces, opted in, with a Service that selects the pods, as
+// servers have one. Without it a pod's name rests on its owners, and these are looked up for
+// each pod (decision 10).
+func makeNamespaces(ctx context.Context, c *cluster.Cluster) error {
+	for n := range namespaces {
+		ns, err := c.CreateNamespace(ctx, namespaceName(n), map[string]string{cluster.EnabledLabel: "true"}, nil)
+		if err != nil {
+			return err
+		}
+		err = c.Client.Create(ctx, &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns.Name, Name: "load"},
+			Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "load"}, Ports: []corev1.ServicePort{{Port: 443}}},
+		})
+		if err != nil {
+			return fmt.Errorf("creating the Service in %s: %w", ns.Name, err)
+		}
 	}
+	return nil
 }
 
 // injected reports whether a pod came out as it should: label, volume and mount.

@@ -20,7 +20,6 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"example.io/mtls-injector/e2e/cluster"
 	"example.io/mtls-injector/e2e/release"
 )
 
@@ -38,7 +37,7 @@ type options struct {
 func main() {
 	var opts options
 	flag.IntVar(&opts.rate, "rate", 200, "pods to create a second")
-	flag.IntVar(&opts.atOnce, "at-once", 100, "creations under way at most")
+	flag.IntVar(&opts.atOnce, "at-once", 1000, "creations under way at most")
 	flag.DurationVar(&opts.duration, "duration", 2*time.Minute, "how long to create pods, over which the events are spread")
 	flag.BoolVar(&opts.dryRun, "dry-run", false, "create pods as dry runs, which are admitted and not stored")
 	flag.BoolVar(&opts.selfManaged, "self-managed", false, "let the webhook manage its own certificate (webhook.certificate.mode=selfManaged)")
@@ -71,19 +70,15 @@ func run(ctx context.Context, out io.Writer, opts *options) (err error) {
 	if _, err := s.Install(ctx, "--set", "webhook.certificate.mode="+mode); err != nil {
 		return err
 	}
-	ns, err := s.CreateNamespace(ctx, "load", map[string]string{cluster.EnabledLabel: "true"}, nil)
-	if err != nil {
+	if err := makeNamespaces(ctx, s.Cluster); err != nil {
 		return err
-	}
-	if err := s.Client.Create(ctx, serviceOf(ns.Name)); err != nil {
-		return fmt.Errorf("creating the Service: %w", err)
 	}
 	creator, err := newCreator(s)
 	if err != nil {
 		return err
 	}
-	l := &load{client: creator, namespace: ns.Name, rate: opts.rate, dryRun: opts.dryRun, atOnce: opts.atOnce}
-	if err := awaitInjection(ctx, s, ns.Name); err != nil {
+	l := &load{client: creator, rate: opts.rate, dryRun: opts.dryRun, atOnce: opts.atOnce}
+	if err := awaitInjection(ctx, s); err != nil {
 		return err
 	}
 	r := &result{options: opts, version: s.Version, tally: &l.tally}
@@ -105,9 +100,9 @@ func newCreator(s *release.Stage) (client.Client, error) {
 }
 
 // awaitInjection waits until the API server has learned of the webhook.
-func awaitInjection(ctx context.Context, s *release.Stage, namespace string) error {
+func awaitInjection(ctx context.Context, s *release.Stage) error {
 	return s.WaitFor(ctx, "pods to be injected", func(ctx context.Context) error {
-		pod := podNumber(namespace, 0)
+		pod := podNumber(0)
 		if err := s.Client.Create(ctx, pod, client.DryRunAll); err != nil {
 			return err
 		}
@@ -127,6 +122,7 @@ func (r *result) measure(ctx context.Context, s *release.Stage, l *load, progres
 	go func() {
 		defer close(ended)
 		l.run(loading)
+		r.took = time.Since(r.began)
 	}()
 	e := &events{Stage: s, began: r.began, duration: r.duration, progress: progress, selfManaged: r.selfManaged}
 	err := e.run(ctx)
@@ -134,8 +130,7 @@ func (r *result) measure(ctx context.Context, s *release.Stage, l *load, progres
 	if err != nil {
 		stop()
 	}
-	<-loading.Done()
-	r.took = time.Since(r.began)
 	<-ended
+	l.underWay.Wait()
 	return err
 }
