@@ -6,14 +6,10 @@ package e2e
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -23,13 +19,12 @@ import (
 	"example.io/mtls-injector/e2e/cluster"
 	"example.io/mtls-injector/e2e/cluster/clustertest"
 	"example.io/mtls-injector/e2e/internal/binaries"
+	"example.io/mtls-injector/e2e/page"
 )
 
 const (
 	trustNamespace = "cert-manager"
 	bundleName     = "mtls-ca-bundle"
-	// scriptTimeout bounds a command line of docs/trust.md.
-	scriptTimeout = 3 * time.Minute
 )
 
 var trustingCluster = sync.OnceValues(func() (*cluster.Cluster, error) {
@@ -49,7 +44,7 @@ type trusting struct {
 	*cluster.Cluster
 	scripts map[string]string // of docs/trust.md, by name
 	dir     string
-	env     []string
+	shell   *page.Shell
 }
 
 // newTrusting installs the chart's CA and bundle on the cluster that all such tests share.
@@ -60,13 +55,11 @@ func newTrusting(t *testing.T) *trusting {
 	require.NoError(t, err)
 	helm, err := binaries.EnsureHelm(t.Context(), clustertest.Stderr)
 	require.NoError(t, err)
-	r := &trusting{T: t, Cluster: c, scripts: trustScripts(t), dir: t.TempDir()}
-	bin := filepath.Join(r.dir, "bin")
-	require.NoError(t, os.Mkdir(bin, 0o750))
-	require.NoError(t, os.Symlink(helm, filepath.Join(bin, "helm")))
-	require.NoError(t, os.Symlink(c.Kubectl, filepath.Join(bin, "kubectl")))
-	r.env = append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "KUBECONFIG="+c.Kubeconfig,
-		"HOME="+r.dir, "XDG_CACHE_HOME="+r.dir, "XDG_CONFIG_HOME="+r.dir, "XDG_DATA_HOME="+r.dir)
+	scripts, err := page.Scripts("../docs/trust.md")
+	require.NoError(t, err)
+	r := &trusting{T: t, Cluster: c, scripts: scripts, dir: t.TempDir()}
+	r.shell, err = page.NewShell(r.dir, r.dir, c.Kubeconfig, map[string]string{"helm": helm, "kubectl": c.Kubectl})
+	require.NoError(t, err)
 	r.copyChart()
 	r.install()
 	t.Cleanup(r.remove)
@@ -97,19 +90,6 @@ func (r *trusting) copyChart() {
 	require.NoError(r, os.CopyFS(filepath.Join(r.dir, chart, "templates/trust"), from))
 }
 
-// trustScripts reads the shell commands of docs/trust.md.
-func trustScripts(t *testing.T) map[string]string {
-	t.Helper()
-	page, err := fs.ReadFile(os.DirFS("../docs"), "trust.md")
-	require.NoError(t, err)
-	scripts := map[string]string{}
-	for _, match := range regexp.MustCompile("(?s)<!-- sh: ([a-z]+) -->\n```sh\n(.*?)\n```\n").FindAllSubmatch(page, -1) {
-		scripts[string(match[1])] = string(match[2])
-	}
-	require.NotEmpty(t, scripts)
-	return scripts
-}
-
 // run runs what the page calls by that name, in a shell that has seen its beginning.
 func (r *trusting) run(name string) {
 	r.Helper()
@@ -120,12 +100,8 @@ func (r *trusting) run(name string) {
 // sh runs shell commands. The first that fails is the last.
 func (r *trusting) sh(script string) {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), scriptTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir, cmd.Env = r.dir, r.env
-	out, err := cmd.CombinedOutput()
-	require.NoError(r, err, "%s\n%s", script, out)
+	_, err := r.shell.Run(r.Context(), script)
+	require.NoError(r, err)
 }
 
 // remove leaves nothing for the next test.
