@@ -29,6 +29,9 @@ const (
 //go:embed prerequisites.yaml
 var prerequisites []byte
 
+//go:embed audit-policy.yaml
+var auditPolicy []byte
+
 // Options say where things go.
 type Options struct {
 	// Progress is told what goes on.
@@ -37,6 +40,8 @@ type Options struct {
 	LogDir string
 	// Binary replaces the program built from the working tree.
 	Binary string
+	// Audit has the API server write down what the injector asks for, in AuditLog.
+	Audit bool
 }
 
 // Stage is a cluster for the chart to be installed in. Whatever pods the chart makes in its
@@ -61,8 +66,12 @@ type Stage struct {
 // Start starts the cluster, with what the README and the variations of the values take for
 // granted.
 func Start(ctx context.Context, opts Options) (*Stage, error) {
+	var audit []byte
+	if opts.Audit {
+		audit = auditPolicy
+	}
 	c, err := cluster.Start(ctx, cluster.Options{
-		Progress: opts.Progress, LogDir: opts.LogDir, RouteServices: true, WithoutInjector: true,
+		AuditPolicy: audit, Progress: opts.Progress, LogDir: opts.LogDir, RouteServices: true, WithoutInjector: true,
 		ExtraAPIServerArgs: map[string][]string{
 			"service-cluster-ip-range": {"10.0.0.0/16"}, // envtest's /24 is too small
 			// Otherwise it waits a minute for watches to end when it is to restart.

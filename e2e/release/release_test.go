@@ -34,7 +34,7 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) (code int) {
 	var err error
-	stage, err = release.Start(context.Background(), release.Options{Progress: clustertest.Stderr, LogDir: os.Getenv("E2E_LOG_DIR")})
+	stage, err = release.Start(context.Background(), release.Options{Progress: clustertest.Stderr, LogDir: os.Getenv("E2E_LOG_DIR"), Audit: true})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
