@@ -78,7 +78,8 @@ func TestVariations(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), "-values.yaml"), func(t *testing.T) {
 			t.Cleanup(func() { uninstall(t) })
-			_, err := stage.Install(t.Context(), "--values", file)
+			// Nobody is served at the end, so nobody need be waited for.
+			_, err := stage.Install(t.Context(), "--values", file, "--set", "shutdown.drainDelaySeconds=0")
 			require.NoError(t, err)
 			labels := map[string]string{"mtls-enabled": "true"}
 			if own := optIn(t, file); own != nil {
