@@ -9,10 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"syscall"
 	"time"
 )
 
-// scriptTimeout bounds one block of commands.
+// scriptTimeout is how long one block of commands may take.
 const scriptTimeout = 3 * time.Minute
 
 // block is a block of commands that has a name, which only readers of the source see.
@@ -40,6 +41,9 @@ func Scripts(file string) (map[string]string, error) {
 
 // Shell runs commands, with programs and a home of its own, on one cluster.
 type Shell struct {
+	// Timeout bounds one run.
+	Timeout time.Duration
+
 	dir string
 	env []string
 }
@@ -58,16 +62,19 @@ func NewShell(dir, home, kubeconfig string, programs map[string]string) (*Shell,
 	}
 	env := append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "KUBECONFIG="+kubeconfig,
 		"HOME="+home, "XDG_CACHE_HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home)
-	return &Shell{dir: dir, env: env}, nil
+	return &Shell{Timeout: scriptTimeout, dir: dir, env: env}, nil
 }
 
 // Run runs commands, of which the first that fails is the last, and returns what they print.
 // The context's end does not end them, so that they can clean up after it.
 func (s *Shell) Run(ctx context.Context, script string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), scriptTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script) //nolint:gosec // what stands on our own pages
 	cmd.Dir, cmd.Env = s.dir, s.env
+	// At the end of its time all that it runs ends, which would hold on to its output.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("%w\n%s\n%s", err, script, out)

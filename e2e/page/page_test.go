@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -45,4 +46,14 @@ func TestShell(t *testing.T) {
 
 	_, err = shell.Run(t.Context(), "echo before; false | true; echo after")
 	require.EqualError(t, err, "exit status 1\necho before; false | true; echo after\nbefore\n")
+}
+
+// TestShellEnds: not even a program in the background keeps it waiting.
+func TestShellEnds(t *testing.T) {
+	shell, err := NewShell(t.TempDir(), t.TempDir(), "", nil)
+	require.NoError(t, err)
+	shell.Timeout = 100 * time.Millisecond
+	out, err := shell.Run(t.Context(), "echo begun; sleep 1000 & sleep 1000")
+	require.ErrorContains(t, err, "signal: killed")
+	assert.Equal(t, "begun\n", out)
 }

@@ -77,7 +77,7 @@ func TestVariations(t *testing.T) {
 	require.NotEmpty(t, files)
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), "-values.yaml"), func(t *testing.T) {
-			t.Cleanup(func() { uninstall(t) })
+			t.Cleanup(func() { cleanUp(t) })
 			// Nobody is served at the end, so nobody need be waited for.
 			_, err := stage.Install(t.Context(), "--values", file, "--set", "shutdown.drainDelaySeconds=0")
 			require.NoError(t, err)

@@ -102,7 +102,7 @@ func testWorkloadsAsked(t *testing.T, ns string, asked func(*testing.T, string, 
 
 // TestOtherSelectors: another label opts in, for the webhook and for companions alike.
 func TestOtherSelectors(t *testing.T) {
-	t.Cleanup(func() { uninstall(t) })
+	t.Cleanup(func() { cleanUp(t) })
 	_, err := stage.Install(t.Context(),
 		"--set-json", `namespaceSelector={"matchLabels":null,"matchExpressions":[{"key":"mtls","operator":"In","values":["on"]}]}`,
 		"--set-json", `objectSelector={"matchExpressions":[{"key":"legacy","operator":"DoesNotExist"}]}`,

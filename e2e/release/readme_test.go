@@ -23,7 +23,7 @@ import (
 // TestREADME does what the README says, command by command and nothing else, and sees what it
 // promises.
 func TestREADME(t *testing.T) {
-	t.Cleanup(func() { uninstall(t) })
+	t.Cleanup(func() { cleanUp(t) })
 	run := pageOf(t, "README.md")
 
 	assert.Contains(t, run("install"), "Succeeded", "helm test")

@@ -11,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -48,10 +50,10 @@ func run(m *testing.M) (code int) {
 	return m.Run()
 }
 
-// install installs the chart, and uninstalls it when the test is over.
+// install installs the chart; when the test is over, nothing is left of it.
 func install(t *testing.T, args ...string) string {
 	t.Helper()
-	t.Cleanup(func() { uninstall(t) })
+	t.Cleanup(func() { cleanUp(t) })
 	out, err := stage.Install(t.Context(), args...)
 	require.NoError(t, err)
 	awaitWebhook(t)
@@ -76,6 +78,31 @@ func uninstall(t *testing.T) {
 		}
 		return err
 	}))
+}
+
+// cleanUp uninstalls the release, and removes what that leaves: the next test's may say
+// otherwise of the same names.
+func cleanUp(t *testing.T) {
+	t.Helper()
+	uninstall(t)
+	ctx := context.Background()
+	labelled := client.MatchingLabels{"app.kubernetes.io/instance": release.Name}
+	bundles := &unstructured.Unstructured{}
+	bundles.SetGroupVersionKind(schema.GroupVersionKind{Group: "trust.cert-manager.io", Version: "v1alpha1", Kind: "Bundle"})
+	for _, kept := range []client.Object{bundles, &cmapi.ClusterIssuer{}} {
+		require.NoError(t, stage.Client.DeleteAllOf(ctx, kept, labelled))
+	}
+	for _, namespace := range []string{"cert-manager", release.Namespace} {
+		for _, kept := range []client.Object{&cmapi.Certificate{}, &cmapi.Issuer{}} {
+			require.NoError(t, stage.Client.DeleteAllOf(ctx, kept, client.InNamespace(namespace), labelled))
+		}
+	}
+	require.NoError(t, stage.Client.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(release.Namespace)))
+	require.NoError(t, stage.Client.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(release.Namespace)))
+	for _, root := range []string{"mtls-ca-a", "mtls-ca-b"} {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: root}}
+		require.NoError(t, client.IgnoreNotFound(stage.Client.Delete(ctx, secret)))
+	}
 }
 
 // awaitWebhook waits until the API server has learned of the webhook and of its CA.

@@ -23,7 +23,7 @@ func TestUpgrade(t *testing.T) {
 	require.NoError(t, err)
 	previous := filepath.Join(dir, "mtls-injector-0.0.9.tgz")
 
-	t.Cleanup(func() { uninstall(t) })
+	t.Cleanup(func() { cleanUp(t) })
 	_, err = stage.Helm.Run(t.Context(), "install", release.Name, previous, "-n", release.Namespace, "--create-namespace", "--wait", "--timeout", "2m", "-f", values)
 	require.NoError(t, err)
 	awaitWebhook(t)
