@@ -3,12 +3,10 @@
 package charttest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -17,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	sigsyaml "sigs.k8s.io/yaml"
 
+	"example.io/mtls-injector/e2e/helm"
 	"example.io/mtls-injector/e2e/internal/binaries"
 )
 
@@ -26,15 +25,17 @@ const (
 	Namespace = "mtls-injector"
 )
 
-// Chart is the chart of the working tree.
+// Chart is the chart of the working tree, and Helm, which renders it.
 type Chart struct {
-	// Helm is the path of the program, Dir that of the chart.
-	Helm, Dir string
+	*helm.CLI
+	// Dir is the chart's folder.
+	Dir string
 }
 
-// New finds the chart and provides Helm. progress may be nil.
-func New(ctx context.Context, progress binaries.Progress) (*Chart, error) {
-	helm, err := binaries.EnsureHelm(ctx, progress)
+// New finds the chart and provides Helm, which keeps what it keeps in home. progress may be
+// nil.
+func New(ctx context.Context, home string, progress binaries.Progress) (*Chart, error) {
+	cli, err := helm.New(ctx, "", home, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -42,18 +43,7 @@ func New(ctx context.Context, progress binaries.Progress) (*Chart, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Chart{Helm: helm, Dir: filepath.Join(root, "charts", "mtls-injector")}, nil
-}
-
-// Run runs Helm and returns what it printed. Its error is Helm's own words.
-func (c *Chart) Run(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, c.Helm, args...) //nolint:gosec // a program of our own
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("helm %s: %w: %s", args[0], err, strings.TrimSpace(stdout.String()+stderr.String()))
-	}
-	return stdout.String(), nil
+	return &Chart{CLI: cli, Dir: filepath.Join(root, "charts", "mtls-injector")}, nil
 }
 
 // Manifests renders the chart for [Release] in [Namespace]. args are further ones of `helm

@@ -17,13 +17,19 @@ import (
 // chart is what all tests here render.
 var chart *Chart
 
-func TestMain(m *testing.M) {
-	var err error
-	if chart, err = New(context.Background(), clustertest.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) (code int) {
+	home, err := os.MkdirTemp("", "charttest-")
+	if err == nil {
+		defer func() { _ = os.RemoveAll(home) }()
+		chart, err = New(context.Background(), home, clustertest.Stderr)
 	}
-	os.Exit(m.Run())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 // template renders the chart.

@@ -41,7 +41,9 @@ func (h *CLI) Run(ctx context.Context, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("helm %s: %w\n%s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+		// What `helm lint` finds, it prints as what it was asked for.
+		said := strings.TrimSpace(stdout.String() + stderr.String())
+		return stdout.String(), fmt.Errorf("helm %s: %w\n%s", strings.Join(args, " "), err, said)
 	}
 	return stdout.String(), nil
 }

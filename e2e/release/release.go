@@ -91,7 +91,7 @@ func Start(ctx context.Context, opts Options) (*Stage, error) {
 }
 
 func (s *Stage) prepare(ctx context.Context, opts Options) error {
-	root, err := binaries.Root(ctx)
+	root, err := binaries.ModuleDir(ctx, "example.io/mtls-injector")
 	if err != nil {
 		return err
 	}

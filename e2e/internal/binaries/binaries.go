@@ -136,12 +136,3 @@ func versionFlags(version string) string {
 	minor, _, _ := strings.Cut(rest, ".")
 	return fmt.Sprintf("-s -w -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=%[3]s -X %[1]s.gitMinor=%[4]s", pkg, version, major, minor)
 }
-
-// Root returns the folder of the project.
-func Root(ctx context.Context) (string, error) {
-	b, err := newBuilder(ctx, nil)
-	if err != nil {
-		return "", err
-	}
-	return filepath.Dir(b.module), nil
-}
