@@ -83,11 +83,19 @@ func (p *process) stop() error {
 		return nil
 	case <-time.After(stopTimeout):
 	}
+	if err := p.kill(); err != nil {
+		return err
+	}
+	return fmt.Errorf("stopping %s: it did not end within %s of SIGTERM", p.name, stopTimeout)
+}
+
+// kill ends the process by force and returns when it has ended.
+func (p *process) kill() error {
 	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("killing %s: %w", p.name, err)
 	}
 	<-p.done
-	return fmt.Errorf("stopping %s: it did not end within %s of SIGTERM", p.name, stopTimeout)
+	return nil
 }
 
 // createLog opens a new log file. A name may be used more than once.

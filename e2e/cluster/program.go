@@ -49,13 +49,7 @@ func (c *Cluster) StartProgram(ctx context.Context, opts ProgramOptions) (*Progr
 func (p *Program) Stop() error { return p.process.stop() }
 
 // Kill ends the program as a crash does, and returns when it has ended.
-func (p *Program) Kill() error {
-	if err := p.process.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("killing %s: %w", p.process.name, err)
-	}
-	<-p.process.done
-	return nil
-}
+func (p *Program) Kill() error { return p.process.kill() }
 
 // Done is closed when the program has ended.
 func (p *Program) Done() <-chan struct{} { return p.process.done }

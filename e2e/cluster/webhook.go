@@ -133,13 +133,7 @@ func (w *Webhook) Stop() error {
 
 // Kill ends the webhook's process as a crash does, at once, and returns when it has
 // ended. It stays registered. Stop is still to be called.
-func (w *Webhook) Kill() error {
-	if err := w.process.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("killing %s: %w", w.Name, err)
-	}
-	<-w.process.done
-	return nil
-}
+func (w *Webhook) Kill() error { return w.process.kill() }
 
 // InjectorConfig returns the client configuration of the injector: it may do what it needs
 // and nothing else.

@@ -60,12 +60,6 @@ func TestStepsTellTheTime(t *testing.T) {
 	assert.Regexp(t, `^ +\d+\.\ds  2 things\n +\d+\.\ds  01-ca\.yaml {19}done\n$`, out.String())
 }
 
-func TestExpand(t *testing.T) {
-	env := []string{"MTLS_CA_CERT=/etc/tls/ca/ca.crt", "URL=https://x/?a=b", "EMPTY="}
-	got := expand([]string{"--ca=$(MTLS_CA_CERT)", "$(URL)", "[$(EMPTY)]", "$(UNKNOWN)", "$MTLS_CA_CERT"}, env)
-	assert.Equal(t, []string{"--ca=/etc/tls/ca/ca.crt", "https://x/?a=b", "[]", "$(UNKNOWN)", "$MTLS_CA_CERT"}, got)
-}
-
 func TestProgramWith(t *testing.T) {
 	p := program{root: "/r", env: []string{"A=1", "AB=2"}, args: []string{"x"}}
 	assert.Equal(t, program{root: "/r", env: []string{"AB=2"}, args: []string{"x"}}, p.with("A", ""))

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"example.io/mtls-injector/e2e/node"
 	"example.io/mtls-injector/injector"
 	"example.io/mtls-injector/intent"
 )
@@ -205,7 +206,7 @@ func (d *Demo) mountPod(ctx context.Context, p *pod) error {
 			return fmt.Errorf("reading the variables of pod %s/%s: %w", p.Namespace, p.Name, err)
 		}
 		if p.program.root == "" {
-			p.program = program{root: root, env: env, args: expand(container.Args, env)}
+			p.program = program{root: root, env: env, args: node.Expand(container.Args, env)}
 		}
 	}
 	return nil

@@ -23,21 +23,6 @@ type program struct {
 	args []string
 }
 
-// expand replaces $(NAME) in a container's arguments, as the kubelet does.
-func expand(args, env []string) []string {
-	var pairs []string
-	for _, variable := range env {
-		name, value, _ := strings.Cut(variable, "=")
-		pairs = append(pairs, "$("+name+")", value)
-	}
-	replace := strings.NewReplacer(pairs...)
-	expanded := make([]string, len(args))
-	for i, arg := range args {
-		expanded[i] = replace.Replace(arg)
-	}
-	return expanded
-}
-
 // variable returns the value of a variable, or "".
 func (p *program) variable(name string) string {
 	for _, variable := range p.env {

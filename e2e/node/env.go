@@ -176,3 +176,18 @@ func fieldValue(pod *corev1.Pod, path string) (string, error) {
 		return "", fmt.Errorf("field %s is not supported here", path)
 	}
 }
+
+// Expand replaces $(NAME) in a container's arguments, as the kubelet does. env holds NAME=value.
+func Expand(args, env []string) []string {
+	var pairs []string
+	for _, variable := range env {
+		name, value, _ := strings.Cut(variable, "=")
+		pairs = append(pairs, "$("+name+")", value)
+	}
+	replace := strings.NewReplacer(pairs...)
+	expanded := make([]string, len(args))
+	for i, arg := range args {
+		expanded[i] = replace.Replace(arg)
+	}
+	return expanded
+}

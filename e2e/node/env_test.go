@@ -53,3 +53,9 @@ func TestEnvFails(t *testing.T) {
 		})
 	}
 }
+
+func TestExpand(t *testing.T) {
+	env := []string{"MTLS_CA_CERT=/etc/tls/ca/ca.crt", "URL=https://x/?a=b", "EMPTY="}
+	got := Expand([]string{"--ca=$(MTLS_CA_CERT)", "$(URL)", "[$(EMPTY)]", "$(UNKNOWN)", "$MTLS_CA_CERT"}, env)
+	assert.Equal(t, []string{"--ca=/etc/tls/ca/ca.crt", "https://x/?a=b", "[]", "$(UNKNOWN)", "$MTLS_CA_CERT"}, got)
+}

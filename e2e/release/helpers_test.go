@@ -38,16 +38,19 @@ func servedBy(ctx context.Context, address string) ([]byte, error) {
 // awaitInjected waits until pods of the namespace are injected.
 func awaitInjected(t *testing.T, namespace string) {
 	t.Helper()
-	require.NoError(t, stage.WaitFor(t.Context(), "pods to be injected", func(ctx context.Context) error {
-		pod := server(namespace)
-		if err := stage.Client.Create(ctx, pod, client.DryRunAll); err != nil {
-			return err
-		}
-		if !isInjected(pod) {
-			return errors.New("a pod came out as it was")
-		}
-		return nil
-	}))
+	require.NoError(t, stage.WaitFor(t.Context(), "pods to be injected", func(ctx context.Context) error { return admit(ctx, namespace) }))
+}
+
+// admit creates a pod as a dry run and wants it injected.
+func admit(ctx context.Context, namespace string) error {
+	pod := server(namespace)
+	if err := stage.Client.Create(ctx, pod, client.DryRunAll); err != nil {
+		return err
+	}
+	if !isInjected(pod) {
+		return errors.New("a pod came out as it was")
+	}
+	return nil
 }
 
 // pageOf returns a function that runs the commands that a page of the documentation has under

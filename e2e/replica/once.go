@@ -30,7 +30,7 @@ type Once struct {
 
 // Run runs pods until ctx ends.
 func (o *Once) Run(ctx context.Context) error {
-	complain := (&Set{opts: o.Options}).complainOnce()
+	complain := o.complainOnce()
 	seen := map[types.UID]bool{}
 	for ctx.Err() == nil {
 		var list corev1.PodList

@@ -91,7 +91,7 @@ func New(ctx context.Context, c *cluster.Cluster, opts Options) (*Set, error) {
 	s := &Set{opts: opts, cluster: c, replicas: map[string]*Replica{}, services: map[string]labels.Set{}}
 	s.kubelet = &node.Kubelet{
 		Node: n, Namespace: opts.Namespace, Labels: opts.Labels,
-		Start: s.start, OnError: s.complainOnce(),
+		Start: s.start, OnError: opts.complainOnce(),
 	}
 	return s, c.RouteServices(s.route)
 }
@@ -105,7 +105,7 @@ func (s *Set) Run(ctx context.Context) error {
 	go func() { ended <- s.kubelet.Run(ctx) }()
 	tick := time.NewTicker(syncInterval)
 	defer tick.Stop()
-	complain := s.complainOnce()
+	complain := s.opts.complainOnce()
 	for {
 		select {
 		case <-ctx.Done():
@@ -164,22 +164,15 @@ func (s *Set) start(ctx context.Context, c *node.Container) (node.Process, error
 // arguments are the container's, with variables expanded as the kubelet does, and with paths
 // of its volumes below its root.
 func arguments(c *node.Container) []string {
-	var pairs []string
-	for _, variable := range c.Env {
-		name, value, _ := strings.Cut(variable, "=")
-		pairs = append(pairs, "$("+name+")", value)
-	}
-	expand := strings.NewReplacer(pairs...)
 	var mounts []corev1.VolumeMount
 	for i := range c.Pod.Spec.Containers {
 		if c.Pod.Spec.Containers[i].Name == c.Name {
 			mounts = c.Pod.Spec.Containers[i].VolumeMounts
 		}
 	}
-	args := make([]string, len(c.Args))
-	for i, arg := range c.Args {
-		args[i] = expand.Replace(arg)
-		name, path, ok := strings.Cut(args[i], "=")
+	args := node.Expand(c.Args, c.Env)
+	for i, arg := range args {
+		name, path, ok := strings.Cut(arg, "=")
 		for _, mount := range mounts {
 			if ok && (path == mount.MountPath || strings.HasPrefix(path, mount.MountPath+"/")) {
 				args[i] = name + "=" + filepath.Join(c.Root, path)
@@ -226,11 +219,11 @@ func (s *Set) selector(ctx context.Context, address string) (labels.Set, error) 
 }
 
 // complainOnce returns a function that tells what is new.
-func (s *Set) complainOnce() func(error) {
+func (o *Options) complainOnce() func(error) {
 	var said sync.Map
 	return func(err error) {
-		if _, again := said.LoadOrStore(err.Error(), true); !again && s.opts.Log != nil {
-			s.opts.Log(err.Error())
+		if _, again := said.LoadOrStore(err.Error(), true); !again && o.Log != nil {
+			o.Log(err.Error())
 		}
 	}
 }
