@@ -20,11 +20,16 @@ Three programs: the plugin ` + "`kubectl mtls`" + ` for people, ` + "`mtls-injec
 
 `
 
+// programs returns the command lines that are documented.
+func programs() []*cobra.Command {
+	return []*cobra.Command{plugin.NewCommand("", genericiooptions.IOStreams{}), program.NewCommand("")}
+}
+
 // cliPage documents every command of the programs.
 func cliPage() (string, error) {
 	var page bytes.Buffer
 	page.WriteString(generated + cliIntroduction)
-	for _, root := range []*cobra.Command{plugin.NewCommand("", genericiooptions.IOStreams{}), program.NewCommand("")} {
+	for _, root := range programs() {
 		if err := document(&page, root); err != nil {
 			return "", err
 		}

@@ -28,7 +28,7 @@ func here(t *testing.T) options {
 func TestWrite(t *testing.T) {
 	o := here(t)
 	require.NoError(t, write(o))
-	assert.Equal(t, []string{"annotations.md", "cli.md", "configuration.md"}, pagesIn(t, o.out, "annotations.md", "cli.md", "configuration.md"))
+	assert.Equal(t, []string{"annotations.md", "cli.md", "configuration.md", "man"}, pagesIn(t, o.out, "annotations.md", "cli.md", "configuration.md"))
 	assert.Equal(t, []string{"README.md", "values.schema.json"}, pagesIn(t, o.chartOut, "README.md"))
 }
 

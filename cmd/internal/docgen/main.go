@@ -1,5 +1,5 @@
 // Command docgen writes the references in docs/reference from the tables and commands
-// that the program itself works with, so that they cannot disagree, and the README and the
+// that the program itself works with, so that they cannot disagree, the man pages, and the README and the
 // schema of the Helm chart from its values and the Go types of the configuration.
 //
 // Run it at the root of the module, as `make generate` does.
@@ -45,12 +45,19 @@ func write(o options) error {
 	if err != nil {
 		return err
 	}
+	man, err := manPages()
+	if err != nil {
+		return err
+	}
 	chart, err := chartPages(o.chart)
 	if err != nil {
 		return err
 	}
 	references := map[string]string{"annotations.md": annotationsPage(), "cli.md": cli, "configuration.md": configuration}
 	if err := writeFiles(o.out, references); err != nil {
+		return err
+	}
+	if err := writeFiles(filepath.Join(o.out, "man"), man); err != nil {
 		return err
 	}
 	return writeFiles(o.chartOut, chart)
