@@ -69,12 +69,18 @@ func (r *release) binaries(ctx context.Context) error {
 }
 
 // pluginArchives packs the plugin as krew wants it: an archive for each platform with the
-// program and the license at its top.
+// program and the license at its top. Where there are man pages and kubectl asks a program
+// for completions, these are in it, too.
 func (r *release) pluginArchives(ctx context.Context) error {
 	license, err := os.ReadFile(filepath.Join(r.root, "LICENSE"))
 	if err != nil {
 		return err
 	}
+	unix, err := r.pluginExtras()
+	if err != nil {
+		return err
+	}
+	archives := map[program][]byte{}
 	for _, p := range plugins() {
 		path, err := r.build(ctx, p)
 		if err != nil {
@@ -85,16 +91,45 @@ func (r *release) pluginArchives(ctx context.Context) error {
 			return err
 		}
 		entries := []entry{{name: "LICENSE", mode: modeFile, data: license}, {name: p.file(), mode: modeProgram, data: data}}
-		pack, extension := writeTarGz, ".tar.gz"
-		if p.os == "windows" {
-			pack, extension = writeZip, ".zip"
+		pack := writeZip
+		if p.os != "windows" {
+			entries, pack = append(entries, unix...), writeTarGz
 		}
-		write := func(w io.Writer) error { return pack(w, entries, r.created()) }
-		if err := r.save(p.archived(r.version)+extension, modeFile, write); err != nil {
+		var packed bytes.Buffer
+		if err := pack(&packed, entries, r.created()); err != nil {
+			return err
+		}
+		archives[p] = packed.Bytes()
+		if err := r.save(p.archive(r.version), modeFile, func(w io.Writer) error { _, err := w.Write(archives[p]); return err }); err != nil {
 			return err
 		}
 	}
-	return nil
+	return r.krew(archives)
+}
+
+// pluginExtras returns what an archive has besides the program on Linux and macOS.
+func (r *release) pluginExtras() ([]entry, error) {
+	const completion = "kubectl_complete-mtls"
+	data, err := os.ReadFile(filepath.Join(r.root, "cmd", "kubectl-mtls", completion))
+	if err != nil {
+		return nil, err
+	}
+	extras := []entry{{name: completion, mode: modeProgram, data: data}}
+	pages, err := filepath.Glob(filepath.Join(r.root, "docs", "reference", "man", "kubectl-mtls*.1"))
+	if err != nil {
+		return nil, err
+	}
+	if len(pages) == 0 {
+		return nil, errors.New("there are no man pages of kubectl-mtls in docs/reference/man: run make generate")
+	}
+	for _, path := range pages {
+		page, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		extras = append(extras, entry{name: "man/man1/" + filepath.Base(path), mode: modeFile, data: page})
+	}
+	return extras, nil
 }
 
 // chart packs the chart with the pinned Helm.

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +41,10 @@ func TestDist(t *testing.T) {
 	})
 	t.Run("plugin", func(t *testing.T) {
 		names, files := readTar(t, gunzip(t, readFile(t, r.out, "kubectl-mtls-v0.0.0-test-darwin-arm64.tar.gz")))
-		assert.Equal(t, []string{"LICENSE", "kubectl-mtls"}, names)
+		assert.Equal(t, []string{
+			"LICENSE", "kubectl-mtls", "kubectl_complete-mtls", "man/man1/kubectl-mtls-inject.1", "man/man1/kubectl-mtls.1",
+		}, names)
+		assert.Equal(t, int64(0o755), files["kubectl_complete-mtls"].header.Mode)
 		assert.Equal(t, int64(0o755), files["kubectl-mtls"].header.Mode)
 		assert.Equal(t, []byte{0xcf, 0xfa, 0xed, 0xfe}, files["kubectl-mtls"].data[:4], "a program for macOS")
 	})
@@ -58,6 +63,30 @@ func TestDist(t *testing.T) {
 		assert.Equal(t, "version: 0.0.0-test\nappVersion: v0.0.0-test\n", string(chart.data))
 		assert.Equal(t, int64(testEpoch), chart.header.ModTime.Unix())
 	})
+}
+
+// TestKrew has krew install what is packed, from its archive.
+func TestKrew(t *testing.T) {
+	r := newTestRelease(t, tinyProduct(t, time.Unix(testEpoch, 0)))
+	require.NoError(t, r.pluginArchives(t.Context()))
+	manifest := filepath.Join(r.out, krewFile)
+	krew := func(program string, args ...string) string {
+		args = append([]string{"tool", "-modfile=" + filepath.Join("..", "krew", "go.mod"), program}, args...)
+		cmd := exec.CommandContext(t.Context(), "go", args...)
+		cmd.Env = append(os.Environ(), "KREW_ROOT="+filepath.Join(r.work, "krew"), "GOWORK=off")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		return string(out)
+	}
+	krew("validate-krew-manifest", "-manifest", manifest, "-skip-install")
+	host := program{"kubectl-mtls", runtime.GOOS, runtime.GOARCH}
+	out := krew("krew", "install", "--manifest", manifest, "--archive", filepath.Join(r.out, host.archive(r.version)))
+	assert.Contains(t, out, "Installed plugin: mtls")
+
+	installed, err := exec.CommandContext(t.Context(), filepath.Join(r.work, "krew", "bin", "kubectl-mtls")).CombinedOutput()
+	require.NoError(t, err)
+	assert.Equal(t, "v0.0.0-test\n", string(installed))
+	assert.Contains(t, string(readFile(t, manifest)), "uri: https://example.io/source/releases/download/v0.0.0-test/kubectl-mtls-v0.0.0-test-windows-arm64.zip\n")
 }
 
 func TestDistFails(t *testing.T) {

@@ -73,14 +73,18 @@ func tinyProduct(t *testing.T, at time.Time) string {
 	const program = "package main\n\nvar version string\n\nfunc main() { println(version) }\n"
 	root := t.TempDir()
 	for name, text := range map[string]string{
-		"go.mod":                          "module example.io/tiny\n\ngo 1.26\n",
-		"e2e/tools/helm/go.mod":           "module example.io/tiny\n\ngo 1.26\n\ntool example.io/tiny/helm\n",
-		"helm/main.go":                    string(readFile(t, "testdata", "helm.go")),
-		"cmd/mtls-injector/main.go":       program,
-		"cmd/mtls-agent/main.go":          program,
-		"cmd/kubectl-mtls/main.go":        program,
-		"LICENSE":                         "a license\n",
-		"charts/mtls-injector/Chart.yaml": "version: 0.1.0\n",
+		"go.mod":                                   "module example.io/tiny\n\ngo 1.26\n",
+		"e2e/tools/helm/go.mod":                    "module example.io/tiny\n\ngo 1.26\n\ntool example.io/tiny/helm\n",
+		"helm/main.go":                             string(readFile(t, "testdata", "helm.go")),
+		"cmd/mtls-injector/main.go":                program,
+		"cmd/mtls-agent/main.go":                   program,
+		"cmd/kubectl-mtls/main.go":                 program,
+		"cmd/kubectl-mtls/kubectl_complete-mtls":   "#!/bin/sh\n",
+		"docs/reference/man/kubectl-mtls.1":        "a page\n",
+		"docs/reference/man/kubectl-mtls-inject.1": "another page\n",
+		"docs/reference/man/mtls-injector.1":       "not the plugin's\n",
+		"LICENSE":                                  "a license\n",
+		"charts/mtls-injector/Chart.yaml":          "version: 0.1.0\n",
 	} {
 		path := filepath.Join(root, filepath.FromSlash(name))
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o750))

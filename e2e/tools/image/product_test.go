@@ -113,3 +113,15 @@ func checkBill(t *testing.T, r *release, p program, needs ...string) {
 	}
 	assert.Equal(t, map[string]string{"std": strings.Fields(runtime.Version())[0]}, versions, "what go.mod does not know")
 }
+
+// TestPluginExtras reads what the real plugin's archives have besides the program.
+func TestPluginExtras(t *testing.T) {
+	extras, err := newTestRelease(t, productRoot).pluginExtras()
+	require.NoError(t, err)
+	var names []string
+	for _, e := range extras {
+		names = append(names, e.name)
+	}
+	assert.Subset(t, names, []string{"kubectl_complete-mtls", "man/man1/kubectl-mtls.1", "man/man1/kubectl-mtls-inject.1"})
+	assert.Contains(t, string(extras[0].data), `exec kubectl mtls __complete "$@"`)
+}

@@ -58,6 +58,14 @@ func (p program) archived(version string) string {
 	return fmt.Sprintf("%s-%s-%s-%s", p.name, version, p.os, p.arch)
 }
 
+// archive is the name of the archive that the program is released in.
+func (p program) archive(version string) string {
+	if p.os == "windows" {
+		return p.archived(version) + ".zip"
+	}
+	return p.archived(version) + ".tar.gz"
+}
+
 // buildArgs are those of the go command. The Makefile and the Dockerfile have the same, but
 // for recording the commit: a release does so even where GOFLAGS says otherwise.
 func buildArgs(version, output, name string) []string {
