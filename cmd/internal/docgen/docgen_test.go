@@ -15,6 +15,7 @@ import (
 
 const (
 	example     = "../../../config/example.yaml"
+	cases       = "../../../injector/testdata"
 	chartFolder = "../../../charts/mtls-injector"
 )
 
@@ -22,13 +23,13 @@ const (
 func here(t *testing.T) options {
 	t.Helper()
 	out := t.TempDir()
-	return options{out: out + "/new/folder", example: example, chart: chartFolder, chartOut: out + "/chart"}
+	return options{out: out + "/new/folder", example: example, cases: cases, chart: chartFolder, chartOut: out + "/chart"}
 }
 
 func TestWrite(t *testing.T) {
 	o := here(t)
 	require.NoError(t, write(o))
-	assert.Equal(t, []string{"annotations.md", "cli.md", "configuration.md", "man"}, pagesIn(t, o.out, "annotations.md", "cli.md", "configuration.md"))
+	assert.Equal(t, []string{"annotations.md", "cli.md", "configuration.md", "man", "pod.svg"}, pagesIn(t, o.out, "annotations.md", "cli.md", "configuration.md"))
 	assert.Equal(t, []string{"README.md", "values.schema.json"}, pagesIn(t, o.chartOut, "README.md"))
 }
 

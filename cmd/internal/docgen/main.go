@@ -18,6 +18,8 @@ import (
 type options struct {
 	// out is the folder of the references, example the documented configuration file.
 	out, example string
+	// cases is the folder of the injector's golden cases.
+	cases string
 	// chart is the chart's folder, chartOut where its README and schema go.
 	chart, chartOut string
 }
@@ -26,6 +28,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.out, "out", "docs/reference", "`folder` to write to")
 	flag.StringVar(&o.example, "example", "config/example.yaml", "the documented configuration `file`")
+	flag.StringVar(&o.cases, "cases", "injector/testdata", "`folder` of the injector's golden cases")
 	flag.StringVar(&o.chart, "chart", "charts/mtls-injector", "`folder` of the chart")
 	flag.StringVar(&o.chartOut, "chart-out", "charts/mtls-injector", "`folder` to write the chart's README and schema to")
 	flag.Parse()
@@ -53,7 +56,11 @@ func write(o options) error {
 	if err != nil {
 		return err
 	}
-	references := map[string]string{"annotations.md": annotationsPage(), "cli.md": cli, "configuration.md": configuration}
+	drawn, err := picturePage(o.cases)
+	if err != nil {
+		return err
+	}
+	references := map[string]string{"annotations.md": annotationsPage(), "cli.md": cli, "configuration.md": configuration, "pod.svg": drawn}
 	if err := writeFiles(o.out, references); err != nil {
 		return err
 	}
