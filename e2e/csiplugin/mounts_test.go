@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "the tests with the build tag node mount file systems: run them as root")
 		os.Exit(1)
 	}
-	again := exec.Command(os.Args[0], os.Args[1:]...) //nolint:noctx // this very program
+	again := exec.Command(os.Args[0], os.Args[1:]...)
 	again.Stdout, again.Stderr = os.Stdout, os.Stderr
 	again.Env = append(os.Environ(), inside+"=1")
 	again.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
