@@ -1,0 +1,2 @@
+// Package realnode runs a real Kubernetes node.
+package realnode
