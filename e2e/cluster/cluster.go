@@ -94,7 +94,10 @@ type Cluster struct {
 	log      logr.Logger
 	env      *envtest.Environment
 	services *serviceProxy
+	opts     Options
 	stops    []func() error // run last to first
+
+	stopCertManager func() error // nil if it does not run
 }
 
 // Start starts a cluster and waits until it can take workloads and issue
