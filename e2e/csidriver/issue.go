@@ -34,6 +34,10 @@ const account = "system:serviceaccount:cert-manager:cert-manager-csi-driver"
 
 const pollInterval = 100 * time.Millisecond
 
+// lookInterval is how often the driver looks whether a certificate is due: one that is due
+// when it comes is replaced after that.
+const lookInterval = time.Second
+
 // issue gets a certificate for the volume and writes its files. The caller holds
 // the volume's lock.
 func (d *Driver) issue(ctx context.Context, v *volume) error {
@@ -75,6 +79,9 @@ func (d *Driver) issue(ctx context.Context, v *volume) error {
 		return err
 	}
 	v.key, v.next, v.backoff = key, renewAt(chain[0], req.RenewBefore), 0
+	if soonest := d.opts.Clock.Now().Add(lookInterval); v.next.Before(soonest) {
+		v.next = soonest
+	}
 	return d.note(v)
 }
 

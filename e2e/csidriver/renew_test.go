@@ -93,6 +93,19 @@ func TestRenewalWaits(t *testing.T) {
 	assert.NoDirExists(t, dir)
 }
 
+// A certificate whose time has come when it comes, as the issuer's clock is behind, is
+// asked for again each second.
+func TestRenewsWhatIsDueAtOnce(t *testing.T) {
+	clock := clocktesting.NewFakeClock(time.Now().Add(time.Hour))
+	driver := New(Options{Root: t.TempDir(), Clock: clock, Client: csidrivertest.Client(t, csidrivertest.Sign(t))})
+	pod := testPod(map[string]string{"key-algorithm": "ECDSA", "duration": "1h"})
+	_, err := driver.Publish(t.Context(), pod, "tls")
+	require.NoError(t, err)
+	assert.Equal(t, time.Second, renewals(t, driver))
+	clock.Step(time.Second)
+	assert.Equal(t, time.Second, renewals(t, driver))
+}
+
 func TestKeepsSoManyRequests(t *testing.T) {
 	c := csidrivertest.Client(t, csidrivertest.Sign(t))
 	clock := clocktesting.NewFakeClock(time.Now())
