@@ -3,33 +3,97 @@
 package nodetest
 
 import (
-	"context"
-	"fmt"
+	"net/http"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"example.io/mtls-injector/e2e/realnode"
+	"example.io/mtls-injector/intent"
 )
 
-func TestPodRuns(t *testing.T) {
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "pause", Namespace: "default"},
-		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "example.io/pause:dev", ImagePullPolicy: corev1.PullNever}}},
+// TestWebhookRunsAsAPod: the chart's pods are on the node, and the API server asks them by
+// way of their Service, which kube-proxy leads to them.
+func TestWebhookRunsAsAPod(t *testing.T) {
+	n := theNode(t)
+	var pods corev1.PodList
+	require.NoError(t, n.Client.List(t.Context(), &pods, client.InNamespace(realnode.ReleaseNamespace), client.MatchingLabels{"app.kubernetes.io/name": "mtls-injector"}))
+	require.Len(t, pods.Items, 2, "the chart's replicas")
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		require.NoError(t, ready(pod))
+		assert.Equal(t, realnode.NodeName, pod.Spec.NodeName)
+		log, err := n.Logs(t.Context(), pod.Namespace, pod.Name, pod.Spec.Containers[0].Name)
+		require.NoError(t, err)
+		assert.Contains(t, log, "Serving webhook server")
 	}
-	require.NoError(t, node.Client.Create(t.Context(), pod))
-	err := node.WaitFor(t.Context(), "pod", func(ctx context.Context) error {
-		if err := node.Client.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
-			return err
-		}
-		if pod.Status.Phase != corev1.PodRunning {
-			return fmt.Errorf("%s %v", pod.Status.Phase, pod.Status.ContainerStatuses)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Log(node.Tails(40))
+
+	ns := newNamespace(t)
+	pod := newPod(ns, "server", realnode.PauseImage, "role=server")
+	require.NoError(t, n.Client.Create(t.Context(), pod))
+	assert.Equal(t, "true", pod.Labels[intent.LabelInjected])
+	var volumes []string
+	for _, volume := range pod.Spec.Volumes {
+		volumes = append(volumes, volume.Name)
 	}
-	require.NoError(t, err)
+	assert.Contains(t, volumes, intent.CertificateVolume)
+
+	err := n.Client.Create(t.Context(), newPod(ns, "neither", realnode.PauseImage, "role=neither"))
+	require.ErrorContains(t, err, `denied the request`)
+	require.ErrorContains(t, err, `metadata.annotations[mtls.example.io/role]: Invalid value: "neither": must be one of server, client, both, none`)
 }
+
+// TestDNS: pods find Services, those without an address of their own, and their pods.
+func TestDNS(t *testing.T) {
+	ns := newNamespace(t)
+	apply(t, ns, dnsScene)
+	server := awaitReady(t, ns, "db-0")
+	var service corev1.Service
+	require.NoError(t, node.Client.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "web"}, &service))
+	awaitReady(t, ns, "tools")
+	for name, want := range map[string]string{
+		"web":                                  service.Spec.ClusterIP,
+		"web." + ns:                            service.Spec.ClusterIP,
+		"db." + ns + ".svc.cluster.local":      server.Status.PodIP,
+		"db-0.db":                              server.Status.PodIP,
+		"kubernetes.default.svc.cluster.local": "10.0.0.1",
+	} {
+		out, err := node.Exec(t.Context(), ns, "tools", "app", "/program", "resolve", name)
+		require.NoError(t, err)
+		assert.Equal(t, want+"\n", out, name)
+	}
+	_, err := node.Exec(t.Context(), ns, "tools", "app", "/program", "resolve", "none."+ns+".svc.cluster.local")
+	require.ErrorContains(t, err, "no such host")
+	out, err := node.Exec(t.Context(), ns, "tools", "app", "/program", "get", "http://web/")
+	require.NoError(t, err, "by kube-proxy, to the pod behind the Service")
+	assert.Contains(t, out, http.StatusText(http.StatusOK))
+}
+
+const dnsScene = `
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: db}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {selector: {app: db}, clusterIP: None}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db-0, labels: {app: db}}
+spec:
+  hostname: db-0
+  subdomain: db
+  containers: [{name: app, image: example.io/tools:dev, imagePullPolicy: Never, args: [serve]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: tools}
+spec:
+  containers: [{name: app, image: example.io/tools:dev, imagePullPolicy: Never, args: [serve]}]
+`

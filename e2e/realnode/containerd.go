@@ -13,8 +13,10 @@ import (
 )
 
 const (
+	// PauseImage is that of sandboxes, and for pods that do nothing.
+	PauseImage = "example.io/pause:dev"
+
 	containerdSocket = "/run/containerd/containerd.sock"
-	pauseImage       = "example.io/pause:dev"
 )
 
 const containerdConfig = `version = 3
@@ -35,7 +37,6 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt"]
   restrict_oom_score_adj = true
   disable_hugetlb_controller = true
   tolerate_missing_hugetlb_controller = true
-  enable_cdi = false
   [plugins."io.containerd.cri.v1.runtime".cni]
     bin_dirs = [%[5]q]
     conf_dir = %[6]q
@@ -62,7 +63,7 @@ func (n *Node) startContainerd(ctx context.Context, _ Options) error {
 	if err != nil {
 		return err
 	}
-	config := fmt.Appendf(nil, containerdConfig, root, containerdSocket, snapshotter, pauseImage, n.programs.CNI, cni)
+	config := fmt.Appendf(nil, containerdConfig, root, containerdSocket, snapshotter, PauseImage, n.programs.CNI, cni)
 	if err := os.WriteFile(n.containerdConfig(), config, 0o600); err != nil {
 		return fmt.Errorf("writing containerd's configuration: %w", err)
 	}
@@ -70,7 +71,7 @@ func (n *Node) startContainerd(ctx context.Context, _ Options) error {
 	if err := n.StartContainerd(ctx); err != nil {
 		return err
 	}
-	pause, err := PackProgram(ctx, pauseImage, "./realnode/pause")
+	pause, err := PackProgram(ctx, PauseImage, "./realnode/pause")
 	if err != nil {
 		return err
 	}

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/e2e/cluster"
+	"example.io/mtls-injector/e2e/helm"
 	"example.io/mtls-injector/e2e/internal/binaries"
 )
 
@@ -34,6 +37,9 @@ type Node struct {
 	*cluster.Cluster
 	// Clientset has what Client has not: logs and exec.
 	Clientset kubernetes.Interface
+	// Helm is the real one, talking to this cluster, and Chart the path of our chart.
+	Helm  *helm.CLI
+	Chart string
 	// LogDir has the log files of all programs.
 	LogDir string
 
@@ -62,7 +68,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		n.progress = func(string) {}
 	}
 	for _, step := range []func(context.Context, Options) error{
-		n.prepare, n.startCluster, n.serveDNS, n.startContainerd, n.startOthers, n.startKubelet, n.awaitNode,
+		n.prepare, n.startCluster, n.serveDNS, n.startContainerd, n.startKubelet, n.startOthers, n.startAddons, n.prepareRelease, n.awaitNode,
 	} {
 		if err := step(ctx, opts); err != nil {
 			return nil, fmt.Errorf("starting the node: %w", errors.Join(err, n.Stop()))
@@ -122,6 +128,14 @@ func (n *Node) startCluster(ctx context.Context, opts Options) error {
 	return nil
 }
 
+// startAddons starts the rest of cert-manager.
+func (n *Node) startAddons(ctx context.Context, _ Options) error {
+	if err := n.RunCAInjector(ctx); err != nil {
+		return err
+	}
+	return n.RunTrustManager(ctx)
+}
+
 // awaitNode waits until the scheduler would give the node a pod.
 func (n *Node) awaitNode(ctx context.Context, _ Options) error {
 	n.progress("waiting for the node to be ready")
@@ -161,6 +175,15 @@ func (n *Node) Stop() error {
 		n.stops = n.stops[:last]
 	}
 	return errors.Join(errs...)
+}
+
+// Keep leaves the node running until the program is told to end, and says how to get in.
+func (n *Node) Keep(ctx context.Context) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	n.progress("the node is kept until Ctrl-C; logs are in " + n.LogDir + "; to look:\n" +
+		"  nsenter --target $(pgrep -o -f REALNODE) --all " + n.Kubectl + " --kubeconfig " + n.Kubeconfig + " get pods -A")
+	<-ctx.Done()
 }
 
 func (n *Node) onStop(stop func() error) { n.stops = append(n.stops, stop) }

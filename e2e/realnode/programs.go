@@ -9,6 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"example.io/mtls-injector/e2e/cluster"
 	"example.io/mtls-injector/e2e/internal/binaries"
 )
@@ -18,7 +21,13 @@ func ensurePrograms(ctx context.Context, progress func(string)) error {
 	if _, err := binaries.EnsureControlPlane(ctx, progress); err != nil {
 		return err
 	}
-	_, err := binaries.EnsureNode(ctx, progress)
+	if _, err := binaries.EnsureNode(ctx, progress); err != nil {
+		return err
+	}
+	if _, err := binaries.EnsureTrustManager(ctx, progress); err != nil {
+		return err
+	}
+	_, err := binaries.EnsureHelm(ctx, progress)
 	return err
 }
 
@@ -106,6 +115,13 @@ func (n *Node) startOthers(ctx context.Context, _ Options) error {
 		"--leader-elect=false", "--bind-address="+Address,
 	); err != nil {
 		return err
+	}
+	// Without the Node, kube-proxy does not start, and looks for it ever more rarely.
+	err = n.WaitFor(ctx, "the kubelet to make the Node", func(ctx context.Context) error {
+		return n.Client.Get(ctx, client.ObjectKey{Name: NodeName}, &corev1.Node{})
+	})
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, n.Tails(describeLines))
 	}
 	proxy, err := n.KubeconfigForUser("system:kube-proxy")
 	if err != nil {

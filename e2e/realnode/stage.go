@@ -94,6 +94,9 @@ func runOuter(progress func(string), prepare func(context.Context) error) (code 
 	if err := os.Mkdir(filepath.Join(work, "tmp"), 0o700); err != nil {
 		return 1, fmt.Errorf("making the node's folder: %w", err)
 	}
+	if err := packProduct(ctx, work, progress); err != nil {
+		return 1, err
+	}
 	if prepare != nil {
 		if err := prepare(ctx); err != nil {
 			return 1, err
