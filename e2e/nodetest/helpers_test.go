@@ -21,6 +21,9 @@ import (
 	"example.io/mtls-injector/intent"
 )
 
+// toolsImage has package tools's program, which serves when it is told nothing else.
+const toolsImage = "example.io/tools:dev"
+
 // theNode returns the node that all tests share.
 func theNode(t *testing.T) *realnode.Node {
 	t.Helper()

@@ -49,7 +49,7 @@ func startNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tools, err := realnode.PackProgram(ctx, "example.io/tools:dev", "./nodetest/tools")
+	tools, err := realnode.PackProgram(ctx, toolsImage, "./nodetest/tools")
 	if err != nil {
 		return err
 	}

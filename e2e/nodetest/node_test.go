@@ -3,12 +3,14 @@
 package nodetest
 
 import (
+	"crypto/x509"
 	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	certutil "k8s.io/client-go/util/cert"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/e2e/realnode"
@@ -41,9 +43,28 @@ func TestWebhookRunsAsAPod(t *testing.T) {
 	}
 	assert.Contains(t, volumes, intent.CertificateVolume)
 
+	awaitReady(t, ns, "server")
+
 	err := n.Client.Create(t.Context(), newPod(ns, "neither", realnode.PauseImage, "role=neither"))
 	require.ErrorContains(t, err, `denied the request`)
 	require.ErrorContains(t, err, `metadata.annotations[mtls.example.io/role]: Invalid value: "neither": must be one of server, client, both, none`)
+}
+
+// TestFiles: an injected pod has its certificate by the CSI driver, and the bundle.
+func TestFiles(t *testing.T) {
+	ns := newNamespace(t)
+	require.NoError(t, theNode(t).Client.Create(t.Context(), newPod(ns, "server", toolsImage, "role=server")))
+	awaitReady(t, ns, "server")
+	out, err := node.Exec(t.Context(), ns, "server", "app", "/program", "cat", "/etc/tls/server/tls.crt", "/etc/tls/ca/ca.crt")
+	require.NoError(t, err)
+	certificates, err := certutil.ParseCertsPEM([]byte(out))
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	roots.AddCert(certificates[len(certificates)-1])
+	_, err = certificates[0].Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	require.NoError(t, err, "what the bundle has verifies it")
+	require.Len(t, certificates[0].URIs, 1)
+	assert.Contains(t, certificates[0].URIs[0].String(), "/ns/"+ns+"/sa/default")
 }
 
 // TestDNS: pods find Services, those without an address of their own, and their pods.

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/e2e/cluster"
+	"example.io/mtls-injector/e2e/csiplugin"
 	"example.io/mtls-injector/e2e/helm"
 	"example.io/mtls-injector/e2e/internal/binaries"
 )
@@ -40,6 +41,8 @@ type Node struct {
 	// Helm is the real one, talking to this cluster, and Chart the path of our chart.
 	Helm  *helm.CLI
 	Chart string
+	// Plugin is the stand-in of cert-manager's CSI driver, which may be stopped and started.
+	Plugin *csiplugin.Plugin
 	// LogDir has the log files of all programs.
 	LogDir string
 
@@ -68,7 +71,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		n.progress = func(string) {}
 	}
 	for _, step := range []func(context.Context, Options) error{
-		n.prepare, n.startCluster, n.serveDNS, n.startContainerd, n.startKubelet, n.startOthers, n.startAddons, n.prepareRelease, n.awaitNode,
+		n.prepare, n.startCluster, n.serveDNS, n.startContainerd, n.startKubelet, n.startOthers, n.startAddons, n.startCSI, n.prepareRelease, n.awaitNode,
 	} {
 		if err := step(ctx, opts); err != nil {
 			return nil, fmt.Errorf("starting the node: %w", errors.Join(err, n.Stop()))
