@@ -4,7 +4,6 @@ package nodetest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -116,5 +115,3 @@ func TestBundleMissing(t *testing.T) {
 	f.awaitReady("plain", "guarded")
 	f.checkNeverBad("plain", "guarded")
 }
-
-var errWaits = errors.New("it waits still")

@@ -5,6 +5,8 @@ package nodetest
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -160,6 +162,30 @@ func (f *failure) awaitLog(pod, container string, parts ...string) {
 			}
 		}
 		return fmt.Errorf("it has said only:\n%s", log)
+	})
+}
+
+// awaitMetric waits until the pod's agent tells Prometheus so.
+func (f *failure) awaitMetric(pod, line string) {
+	f.Helper()
+	f.await(pod+"'s metric "+line, func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.pod(ctx, pod).Status.PodIP+":9469/metrics", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = resp.Body.Close() }()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(string(body), line+"\n") {
+			return fmt.Errorf("there is only\n%s", body)
+		}
+		return nil
 	})
 }
 
