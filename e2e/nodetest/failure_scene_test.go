@@ -32,7 +32,7 @@ const (
 	// caSecret is that of the chart's CA, which pods trust.
 	caSecret = "mtls-ca-a" //nolint:gosec // a name
 	// patience is for what takes the kubelet a minute by nature: a mount attempt, or a retry.
-	patience = 4 * time.Minute
+	patience = 150 * time.Second
 	agent    = "mtls-agent"
 )
 
@@ -69,12 +69,13 @@ func (f *failure) await(what string, check func(context.Context) error) {
 // guarded has the agent.
 func (f *failure) create(name string, annotations ...string) {
 	f.Helper()
-	annotations = append(annotations, "role=client", "companion=false", "fs-group=65532")
+	annotations = append(annotations, "role=client", "companion=false")
 	if strings.HasPrefix(name, "guarded") {
 		annotations = append(annotations, "agent=true")
 	}
 	pod := newPod(f.namespace, name, witnessImage, annotations...)
 	pod.Spec.Containers[0].Args = []string{"/etc/tls/client"}
+	pod.Spec.SecurityContext = &corev1.PodSecurityContext{FSGroup: ptr.To[int64](65532)}
 	pod.Spec.TerminationGracePeriodSeconds = ptr.To[int64](1)
 	require.NoError(f, f.Client.Create(f.Context(), pod))
 }
