@@ -55,16 +55,25 @@ func TestFiles(t *testing.T) {
 	ns := newNamespace(t)
 	require.NoError(t, theNode(t).Client.Create(t.Context(), newPod(ns, "server", toolsImage, "role=server")))
 	awaitReady(t, ns, "server")
-	out, err := node.Exec(t.Context(), ns, "server", "app", "/program", "cat", "/etc/tls/server/tls.crt", "/etc/tls/ca/ca.crt")
+	requireValidFiles(t, ns, "server")
+	certificates, err := certutil.ParseCertsPEM([]byte(readFile(t, ns, "server", "/etc/tls/server/tls.crt")))
 	require.NoError(t, err)
-	certificates, err := certutil.ParseCertsPEM([]byte(out))
-	require.NoError(t, err)
-	roots := x509.NewCertPool()
-	roots.AddCert(certificates[len(certificates)-1])
-	_, err = certificates[0].Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
-	require.NoError(t, err, "what the bundle has verifies it")
 	require.Len(t, certificates[0].URIs, 1)
 	assert.Contains(t, certificates[0].URIs[0].String(), "/ns/"+ns+"/sa/default")
+}
+
+// requireVerified has the bundle verify the first certificate of the chain, for a server.
+func requireVerified(t *testing.T, chain, bundle string) {
+	t.Helper()
+	certificates, err := certutil.ParseCertsPEM([]byte(chain))
+	require.NoError(t, err)
+	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM([]byte(bundle)))
+	for _, certificate := range certificates[1:] {
+		intermediates.AddCert(certificate)
+	}
+	_, err = certificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	require.NoError(t, err)
 }
 
 // TestDNS: pods find Services, those without an address of their own, and their pods.

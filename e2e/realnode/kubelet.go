@@ -14,6 +14,8 @@ import (
 	"time"
 
 	certutil "k8s.io/client-go/util/cert"
+
+	"example.io/mtls-injector/e2e/cluster"
 	"k8s.io/client-go/util/keyutil"
 )
 
@@ -121,7 +123,11 @@ func (n *Node) startKubelet(ctx context.Context, _ Options) error {
 
 // StartKubelet starts the kubelet again, after StopKubelet.
 func (n *Node) StartKubelet(ctx context.Context) error {
-	return n.start(ctx, "kubelet", n.programs.Kubelet, atOnce,
+	n.mu.Lock()
+	n.kubeletSince = time.Now()
+	n.mu.Unlock()
+	healthy := func(ctx context.Context) error { return cluster.Get(ctx, "http://"+Address+":10248/healthz") }
+	return n.start(ctx, "kubelet", n.programs.Kubelet, healthy,
 		"--config="+n.kubelet.config, "--kubeconfig="+n.kubelet.kubeconfig,
 		"--hostname-override="+NodeName, "--node-ip="+Address, "--v=2",
 	)

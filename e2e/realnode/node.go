@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
@@ -54,7 +55,9 @@ type Node struct {
 
 	mu      sync.Mutex
 	running map[string]*cluster.Program
-	stops   []func() error // run last to first
+	// kubeletSince is when the kubelet was started.
+	kubeletSince time.Time
+	stops        []func() error // run last to first
 }
 
 // Start starts the control plane and the node, and waits until pods can run. Only what Main
@@ -145,8 +148,12 @@ func (n *Node) awaitNode(ctx context.Context, _ Options) error {
 	return n.AwaitReady(ctx)
 }
 
-// AwaitReady waits until the node is ready and takes pods.
+// AwaitReady waits until the kubelet that runs has said that it is ready, and the node takes
+// pods.
 func (n *Node) AwaitReady(ctx context.Context) error {
+	n.mu.Lock()
+	since := n.kubeletSince.Truncate(time.Second) // as the API tells times
+	n.mu.Unlock()
 	err := n.WaitFor(ctx, "the node to be ready", func(ctx context.Context) error {
 		var node corev1.Node
 		if err := n.Client.Get(ctx, client.ObjectKey{Name: NodeName}, &node); err != nil {
@@ -156,11 +163,17 @@ func (n *Node) AwaitReady(ctx context.Context) error {
 			return fmt.Errorf("it is tainted: %v", node.Spec.Taints)
 		}
 		for _, condition := range node.Status.Conditions {
-			if condition.Type == corev1.NodeReady && condition.Status != corev1.ConditionTrue {
+			switch {
+			case condition.Type != corev1.NodeReady:
+			case condition.Status != corev1.ConditionTrue:
 				return fmt.Errorf("%s: %s", condition.Reason, condition.Message)
+			case condition.LastHeartbeatTime.Time.Before(since):
+				return errors.New("the kubelet has said so before it was started again only")
+			default:
+				return nil
 			}
 		}
-		return nil
+		return errors.New("it does not say that it is")
 	})
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, n.Tails(15))
@@ -184,8 +197,12 @@ func (n *Node) Stop() error {
 func (n *Node) Keep(ctx context.Context) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	pid, err := os.ReadFile(filepath.Join(n.work, pidFile))
+	if err != nil {
+		n.progress(err.Error())
+	}
 	n.progress("the node is kept until Ctrl-C; logs are in " + n.LogDir + "; to look:\n" +
-		"  nsenter --target $(pgrep -o -f REALNODE) --all " + n.Kubectl + " --kubeconfig " + n.Kubeconfig + " get pods -A")
+		"  nsenter --target " + string(pid) + " --all " + n.Kubectl + " --kubeconfig " + n.Kubeconfig + " get pods -A")
 	<-ctx.Done()
 }
 

@@ -90,8 +90,11 @@ func (n *Node) start(ctx context.Context, name, path string, ready func(context.
 	return nil
 }
 
-// stop ends a program of the node, if it runs.
-func (n *Node) stop(name string) error {
+// stop ends a program of the node, if it runs; kill does so as a crash does.
+func (n *Node) stop(name string) error { return n.end(name, (*cluster.Program).Stop) }
+func (n *Node) kill(name string) error { return n.end(name, (*cluster.Program).Kill) }
+
+func (n *Node) end(name string, how func(*cluster.Program) error) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p := n.running[name]
@@ -99,7 +102,7 @@ func (n *Node) stop(name string) error {
 	if p == nil {
 		return nil
 	}
-	return p.Stop()
+	return how(p)
 }
 
 // startOthers starts the scheduler and kube-proxy.

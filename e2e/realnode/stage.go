@@ -21,6 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -31,6 +32,9 @@ const (
 	stageVariable  = "REALNODE_STAGE"
 	workVariable   = "REALNODE_WORK"
 	cgroupVariable = "REALNODE_CGROUP"
+
+	// pidFile has what the machine calls the namespaces' PID 1.
+	pidFile = "pid"
 
 	stageInit  = "init"
 	stageInner = "inner"
@@ -133,6 +137,9 @@ func enter(ctx context.Context, work string) (int, error) {
 	}
 	if err := cmd.Start(); err != nil {
 		return 1, fmt.Errorf("making the node's namespaces: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(work, pidFile), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
+		return 1, errors.Join(fmt.Errorf("writing the node's process down: %w", err), cmd.Process.Kill(), cmd.Wait())
 	}
 	ended := make(chan struct{})
 	go func() {
