@@ -50,7 +50,9 @@ func TestAgentOfAnEarlierCall(t *testing.T) {
 			c.Env = append(c.Env, corev1.EnvVar{Name: "X", Value: "y"})
 		}},
 		"of another pod's manifest": {
-			change:     func(p *corev1.Pod) { p.Spec.InitContainers[0].Command = []string{"/mtls-agent", "run", "--uris=spiffe://else"} },
+			change: func(p *corev1.Pod) {
+				p.Spec.InitContainers[0].Command = []string{"/mtls-agent", "run", "--uris=spiffe://else"}
+			},
 			operations: []string{"replace /spec/initContainers/0"},
 		},
 		"behind one that was added": {

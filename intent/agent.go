@@ -97,8 +97,8 @@ func (r *resolution) agent(served *Selection) *Agent {
 	if !s.agent && s.reload != ReloadSignal {
 		return nil
 	}
-	if !r.defaults.Kubernetes.Has(nativeSidecars) {
-		r.refuse(r.agentKey(), "needs the agent, a native sidecar, which Kubernetes has from "+nativeSidecars.String()+
+	if !r.defaults.Kubernetes.Has(nativeSidecars()) {
+		r.refuse(r.agentKey(), "needs the agent, a native sidecar, which Kubernetes has from "+nativeSidecars().String()+
 			" on, and this is "+r.defaults.Kubernetes.String()+": use reload: restart or none, and agent: false")
 	}
 	a := &Agent{

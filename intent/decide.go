@@ -237,7 +237,7 @@ func (r *resolution) preStop() PreStop {
 	}
 	if hook.Method == PreStopAuto {
 		hook.Method = PreStopExec
-		if r.defaults.Kubernetes.Has(sleepActions) {
+		if r.defaults.Kubernetes.Has(sleepActions()) {
 			hook.Method = PreStopSleep
 		}
 	}

@@ -13,10 +13,8 @@ import (
 type KubernetesVersion struct{ Major, Minor int }
 
 // The versions from which on something is there by default.
-var (
-	nativeSidecars = KubernetesVersion{1, 29} // KEP-753
-	sleepActions   = KubernetesVersion{1, 30} // KEP-3960
-)
+func nativeSidecars() KubernetesVersion { return KubernetesVersion{1, 29} } // KEP-753
+func sleepActions() KubernetesVersion   { return KubernetesVersion{1, 30} } // KEP-3960
 
 // versionForm takes what API servers say of themselves, too: "v1.29.6-gke.1" and the minor
 // "29+" of managed ones.
