@@ -175,7 +175,7 @@ func (p *packer) layer(ctx context.Context, s *Spec, below map[string]string, c 
 // tar writes a layer.
 func (p *packer) tar(path string, write func(l *layer) error) error {
 	return atomically(path, func(partial string) error {
-		file, err := os.Create(partial) //nolint:gosec // a file of our own
+		file, err := os.Create(partial)
 		if err != nil {
 			return err
 		}

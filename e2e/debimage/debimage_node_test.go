@@ -46,7 +46,7 @@ func TestKnown(t *testing.T) {
 			env := unpack(t, images[0], root)
 			cmd := exec.CommandContext(t.Context(), test.command[0], test.command[1:]...)
 			cmd.Dir, cmd.Env = "/", env
-			user := uint32(test.spec.User) //nolint:gosec // of a table
+			user := uint32(test.spec.User)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: user, Gid: user}}
 			out, err := cmd.CombinedOutput()
 			require.NoError(t, err, string(out))

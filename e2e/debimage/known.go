@@ -46,7 +46,7 @@ func Python() *Spec {
 func Postgres() *Spec {
 	return &Spec{
 		Name:     "postgres",
-		Packages: []string{"postgresql"},
+		Packages: []string{"postgresql-15"},
 		// Compiling of queries has its library only when it is used; the rest is texts, and
 		// scripts for several clusters on a machine.
 		Omit: []string{
@@ -79,6 +79,14 @@ func HAProxy() *Spec {
 		Command:   []string{"haproxy", "-W", "-db"},
 		Arguments: []string{"-f", "/etc/haproxy/haproxy.cfg"},
 	}
+}
+
+// Peer is the Go server and client of the demo, a static program alone in its image:
+//
+//	peer serve --until-signal
+//	peer call https://…
+func Peer() *Spec {
+	return &Spec{Name: "peer", Program: "./cmd/peer", Users: []User{{"nonroot", 65532, "/"}}, User: 65532}
 }
 
 func app() User { return User{"app", appUser, "/home/app"} }
