@@ -96,7 +96,8 @@ func (d *Driver) Publish(ctx context.Context, pod *corev1.Pod, volumeName string
 // PublishVolume is Publish for a volume whose ID another has given, as the kubelet does.
 // Its errors are worded as the driver's are.
 func (d *Driver) PublishVolume(ctx context.Context, wanted Volume) (string, error) {
-	if _, err := Parse(wanted.Pod, wanted.Name); err != nil {
+	req, err := Parse(wanted.Pod, wanted.Name)
+	if err != nil {
 		return "", err
 	}
 	if wanted.Pod.UID == "" {
@@ -111,7 +112,7 @@ func (d *Driver) PublishVolume(ctx context.Context, wanted Volume) (string, erro
 	if v.gone.Err() != nil {
 		return "", errors.New("the volume was unpublished meanwhile")
 	}
-	if err := d.register(v); err != nil {
+	if err := d.register(v, req.GID); err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, mountTimeout)

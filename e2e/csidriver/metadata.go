@@ -42,12 +42,17 @@ func (d *Driver) DataDir(id string) string { return filepath.Join(d.dir(id), dat
 func (d *Driver) dir(id string) string { return filepath.Join(d.opts.Root, id) }
 
 // register makes the volume's folder, still empty, and notes that it is wanted.
-func (d *Driver) register(v *volume) error {
+func (d *Driver) register(v *volume, gid int64) error {
 	if err := os.MkdirAll(d.dir(v.id), 0o750); err != nil {
 		return fmt.Errorf("making the volume's folder: %w", err)
 	}
 	if err := os.Mkdir(d.DataDir(v.id), dirMode); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("making the volume's folder: %w", err)
+	}
+	if os.Geteuid() == 0 { // others cannot give files away
+		if err := os.Chown(d.DataDir(v.id), 0, int(gid)); err != nil {
+			return fmt.Errorf("giving the volume's folder its group: %w", err)
+		}
 	}
 	return d.note(v)
 }

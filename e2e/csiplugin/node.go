@@ -41,10 +41,11 @@ const mountTimeout = 60 * time.Second
 // node is the CSI node service.
 type node struct {
 	csi.UnimplementedNodeServer
-	driver  *csidriver.Driver
-	name    string
-	mounter mount.Interface
-	hazard  *atomic.Bool
+	driver     *csidriver.Driver
+	name       string
+	mounter    mount.Interface
+	hazard     *atomic.Bool
+	publishing *atomic.Int32
 	// life ends with the plugin; a call that the hazard answered early goes on in it.
 	life       context.Context
 	background *sync.WaitGroup
@@ -111,6 +112,8 @@ func (n *node) hazardous(req *csi.NodePublishVolumeRequest) (early bool, err err
 
 // publish works on a mount for as long as one call may.
 func (n *node) publish(ctx context.Context, req *csi.NodePublishVolumeRequest) error {
+	n.publishing.Add(1)
+	defer n.publishing.Add(-1)
 	ctx, cancel := context.WithTimeout(ctx, mountTimeout)
 	defer cancel()
 	volume := csidriver.Volume{ID: req.GetVolumeId(), Pod: podOf(req), Name: volumeName, Target: req.GetTargetPath()}

@@ -47,8 +47,9 @@ type Options struct {
 // Plugin is the driver's container and the registrar beside it, as the pod of its DaemonSet
 // on one node. It may be stopped and started again.
 type Plugin struct {
-	opts   Options
-	hazard atomic.Bool
+	opts       Options
+	hazard     atomic.Bool
+	publishing atomic.Int32
 
 	mu        sync.Mutex
 	driver    *server // the CSI services
@@ -136,6 +137,10 @@ func (p *Plugin) Crash() {
 // volume is answered with a timeout while the plugin goes on with it, as happens under churn.
 func (p *Plugin) SetHazard(on bool) { p.hazard.Store(on) }
 
+// Publishing tells how many mounts the plugin is working on, those that the hazard answered
+// early among them.
+func (p *Plugin) Publishing() int { return int(p.publishing.Load()) }
+
 // socket is where CSI is spoken.
 func (p *Plugin) socket() string {
 	return filepath.Join(p.opts.KubeletRoot, "plugins", csidriver.Name, "csi.sock")
@@ -161,7 +166,7 @@ func (p *Plugin) startDriver(ctx context.Context) (*server, error) {
 	running := newServer(p.socket(), cancel)
 	csi.RegisterIdentityServer(running.grpc, &identity{})
 	csi.RegisterNodeServer(running.grpc, &node{
-		driver: driver, name: p.opts.NodeName, mounter: p.opts.Mounter, hazard: &p.hazard,
+		driver: driver, name: p.opts.NodeName, mounter: p.opts.Mounter, hazard: &p.hazard, publishing: &p.publishing,
 		life: ctx, background: &running.done, onError: p.opts.OnError,
 		hit: map[string]bool{}, inFlight: map[string]bool{},
 	})
