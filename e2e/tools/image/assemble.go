@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,9 @@ func (r *release) archive(ctx context.Context) error {
 	}
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, p := range injectors() {
+		if len(r.arches) > 0 && !slices.Contains(r.arches, p.arch) {
+			continue
+		}
 		image, err := r.assemble(ctx, p)
 		if err != nil {
 			return err
