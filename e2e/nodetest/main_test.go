@@ -63,7 +63,7 @@ func startNode(ctx context.Context) error {
 	if err := node.Import(ctx, tools); err != nil {
 		return err
 	}
-	if err := node.InstallChart(ctx, "--set-json", "config.allowedIssuers="+allowedIssuers); err != nil {
+	if err := installChart(ctx); err != nil {
 		return err
 	}
 	if err := node.WaitForIssuer(ctx, "", "mtls-ca"); err != nil {
@@ -73,6 +73,11 @@ func startNode(ctx context.Context) error {
 		return err
 	}
 	return node.WaitForIssuer(ctx, "", "internal")
+}
+
+// installChart installs the chart, or makes it again what all tests here want.
+func installChart(ctx context.Context) error {
+	return node.InstallChart(ctx, "--set-json", "config.allowedIssuers="+allowedIssuers)
 }
 
 // internalIssuer signs with the CA of the chart's issuer, so that the bundle trusts it, too.

@@ -123,6 +123,12 @@ func (n *Node) Import(ctx context.Context, archives ...string) error {
 	return nil
 }
 
+// Tag gives an image that was imported another reference. As docker.io/library/nginx:1.28 it is
+// what a pod's "nginx:1.28" means, if its imagePullPolicy is IfNotPresent.
+func (n *Node) Tag(ctx context.Context, from, to string) error {
+	return n.ctr(ctx, "-n", "k8s.io", "images", "tag", "--force", from, to)
+}
+
 // ctr runs containerd's command line.
 func (n *Node) ctr(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, n.programs.Ctr, append([]string{"--address", containerdSocket}, args...)...) //nolint:gosec // with arguments of tests
