@@ -56,12 +56,14 @@ func startNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tools, err := realnode.PackProgram(ctx, toolsImage, "./nodetest/tools")
-	if err != nil {
-		return err
-	}
-	if err := node.Import(ctx, tools); err != nil {
-		return err
+	for image, program := range map[string]string{toolsImage: "./nodetest/tools", witnessImage: "./nodetest/witness"} {
+		archive, err := realnode.PackProgram(ctx, image, program)
+		if err != nil {
+			return err
+		}
+		if err := node.Import(ctx, archive); err != nil {
+			return err
+		}
 	}
 	return node.InstallChart(ctx, "--set-json", "config.allowedIssuers="+allowedIssuers)
 }
