@@ -65,5 +65,22 @@ func startNode(ctx context.Context) error {
 			return err
 		}
 	}
-	return node.InstallChart(ctx, "--set-json", "config.allowedIssuers="+allowedIssuers)
+	if err := node.InstallChart(ctx, "--set-json", "config.allowedIssuers="+allowedIssuers); err != nil {
+		return err
+	}
+	if err := node.WaitForIssuer(ctx, "", "mtls-ca"); err != nil {
+		return err
+	}
+	if _, err := node.Apply(ctx, []byte(internalIssuer), ""); err != nil {
+		return err
+	}
+	return node.WaitForIssuer(ctx, "", "internal")
 }
+
+// internalIssuer signs with the CA of the chart's issuer, so that the bundle trusts it, too.
+const internalIssuer = `
+apiVersion: cert-manager.io/v1
+kind: ClusterIssuer
+metadata: {name: internal}
+spec: {ca: {secretName: mtls-ca-a}}
+`

@@ -15,8 +15,9 @@ import (
 
 	certutil "k8s.io/client-go/util/cert"
 
-	"example.io/mtls-injector/e2e/cluster"
 	"k8s.io/client-go/util/keyutil"
+
+	"example.io/mtls-injector/e2e/cluster"
 )
 
 // kubeletFiles are what the kubelet and the API server know each other by.
