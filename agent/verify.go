@@ -117,12 +117,14 @@ func (v *verification) chain() {
 	leaf := v.certs[0]
 	options := x509.VerifyOptions{
 		Roots: pool(v.roots), Intermediates: pool(v.certs[1:]),
-		// The validity of the certificate itself is told of already.
+		// The validity of the certificate itself is told of already; this is about the CAs.
 		CurrentTime: clamp(v.now, leaf.NotBefore, leaf.NotAfter),
 		KeyUsages:   []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	}
 	if _, err := leaf.Verify(options); err != nil {
-		v.problems = append(v.problems, v.whyNoChain(options.CurrentTime, err))
+		if why := v.whyNoChain(options.CurrentTime, err); why != "" {
+			v.problems = append(v.problems, why)
+		}
 		return
 	}
 	// The CAs may forbid what the certificate allows.
@@ -138,20 +140,24 @@ func (v *verification) chain() {
 	}
 }
 
-// whyNoChain finds out what is wrong with a chain that does not verify.
+// whyNoChain finds out what is wrong with a chain that does not verify for a moment. It
+// returns nothing if the moment is: the CA is valid now, and was not then.
 func (v *verification) whyNoChain(at time.Time, err error) string {
 	for _, cert := range v.certs {
 		for _, root := range v.roots {
 			if cert.CheckSignatureFrom(root) != nil {
 				continue
 			}
-			if late := at.Sub(root.NotAfter); late > 0 {
+			if late := v.now.Sub(root.NotAfter); late > 0 {
 				return fmt.Sprintf("the CA that signed the certificate, %s, expired %s ago in the bundle %s: put its renewed certificate, or a new CA, there",
 					describe(root), roughly(late), v.files.CA)
 			}
-			if early := root.NotBefore.Sub(at); early > 0 {
+			if early := root.NotBefore.Sub(v.now); early > 0 {
 				return fmt.Sprintf("the CA that signed the certificate, %s, is not valid for another %s: the clock of this node is behind; set it",
 					describe(root), roughly(early))
+			}
+			if at.Before(root.NotBefore) || at.After(root.NotAfter) {
+				return ""
 			}
 			return fmt.Sprintf("the certificate does not verify against the bundle %s: %v", v.files.CA, err)
 		}
