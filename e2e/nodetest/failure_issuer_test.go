@@ -20,7 +20,7 @@ import (
 // the last third of their lives, new pods wait and say for what, and all heals by itself.
 // With LONG=1 it is away for ten minutes.
 func TestCertManagerDown(t *testing.T) {
-	lifetime, outage, renew := 2*time.Minute, 75*time.Second, []string(nil)
+	lifetime, outage, renew := 2*time.Minute, time.Minute, []string(nil)
 	if os.Getenv("LONG") != "" {
 		// Due after two minutes, as most of its life is set aside for such times.
 		lifetime, outage, renew = 15*time.Minute, 10*time.Minute, []string{"renew-before=13m"}

@@ -49,6 +49,9 @@ const allowedIssuers = `[
 	{"namespaceSelector": {}, "name": "own", "kind": "Issuer"}
 ]`
 
+// chartArgs are those that the chart is installed with.
+func chartArgs() []string { return []string{"--set-json", "config.allowedIssuers=" + allowedIssuers} }
+
 // startNode starts the node and installs the chart as the README does.
 func startNode(ctx context.Context) error {
 	var err error
@@ -65,7 +68,7 @@ func startNode(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := node.InstallChart(ctx, "--set-json", "config.allowedIssuers="+allowedIssuers); err != nil {
+	if err := node.InstallChart(ctx, chartArgs()...); err != nil {
 		return err
 	}
 	if err := node.WaitForIssuer(ctx, "", "mtls-ca"); err != nil {
