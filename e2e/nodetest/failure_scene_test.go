@@ -32,8 +32,6 @@ const (
 	witnessImage = "example.io/witness:dev"
 	// caSecret is that of the chart's CA, which pods trust.
 	caSecret = "mtls-ca-a"
-	// patience is for what takes the kubelet a minute by nature: a mount attempt, or a retry.
-	patience = 150 * time.Second
 	agent    = "mtls-agent"
 )
 
