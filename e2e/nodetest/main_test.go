@@ -19,7 +19,7 @@ import (
 var node *realnode.Node
 
 func TestMain(m *testing.M) {
-	os.Exit(realnode.Main(clustertest.Stderr, nil, func() int { return run(m) }))
+	os.Exit(realnode.Main(clustertest.Stderr, packSoftware, func() int { return run(m) }))
 }
 
 func run(m *testing.M) (code int) {
@@ -63,5 +63,5 @@ func startNode(ctx context.Context) error {
 	if err := node.Import(ctx, tools); err != nil {
 		return err
 	}
-	return node.InstallChart(ctx, "--set-json", "config.allowedIssuers="+allowedIssuers)
+	return node.InstallChart(ctx, append(softwareValues(), "--set-json", "config.allowedIssuers="+allowedIssuers)...)
 }
