@@ -19,7 +19,7 @@ import (
 var node *realnode.Node
 
 func TestMain(m *testing.M) {
-	os.Exit(realnode.Main(clustertest.Stderr, nil, func() int { return run(m) }))
+	os.Exit(realnode.Main(clustertest.Stderr, packSoftware, func() int { return run(m) }))
 }
 
 func run(m *testing.M) (code int) {
@@ -50,7 +50,9 @@ const allowedIssuers = `[
 ]`
 
 // chartArgs are those that the chart is installed with.
-func chartArgs() []string { return []string{"--set-json", "config.allowedIssuers=" + allowedIssuers} }
+func chartArgs() []string {
+	return append(softwareValues(), "--set-json", "config.allowedIssuers="+allowedIssuers)
+}
 
 // startNode starts the node and installs the chart as the README does.
 func startNode(ctx context.Context) error {
