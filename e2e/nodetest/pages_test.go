@@ -43,7 +43,7 @@ func TestPages(t *testing.T) {
 	require.NoError(t, err)
 	programs := map[string]string{"kubectl": n.Kubectl, "helm": n.Helm.Path, "kubectl-mtls": product.Plugin}
 	root := filepath.Dir(filepath.Dir(n.Chart))
-	t.Cleanup(func() { require.NoError(t, installChart(context.WithoutCancel(t.Context()))) })
+	t.Cleanup(func() { require.NoError(t, n.InstallChart(context.WithoutCancel(t.Context()), chartArgs()...)) })
 
 	for _, file := range []string{
 		"docs/tutorial.md", "docs/how-to/nginx.md", "docs/how-to/node-and-java.md", "docs/how-to/jobs.md",
