@@ -97,8 +97,23 @@ func (l *look) line() Workload {
 		if in.Delivery == intent.DeliverySecret {
 			w.DNS = in.Identity.CompanionDNSNames()
 		}
+	} else if told := l.told(); told != nil && !l.around().NamespaceKnown {
+		w.Role, w.SPIFFE, w.DNS, w.Issuer, w.Delivery = string(told.Role), told.SPIFFE, told.DNS, told.Issuer, string(told.Delivery)
 	}
 	return w
+}
+
+// told returns what the newest injected pod was told at admission. It stands in where the
+// annotations of the namespace are hidden, which may give the pod its role.
+func (l *look) told() *injector.Status {
+	if len(l.Pods) == 0 || l.Result.Skip == "" {
+		return nil
+	}
+	var status injector.Status
+	if json.Unmarshal([]byte(l.Pods[0].Annotations[intent.AnnotationStatus]), &status) != nil {
+		return nil
+	}
+	return &status
 }
 
 func (l *look) companion() *Companion {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/certs"
+	"example.io/mtls-injector/cmd/kubectl-mtls/kube"
 	"example.io/mtls-injector/cmd/kubectl-mtls/survey"
 	"example.io/mtls-injector/intent"
 )
@@ -69,6 +70,8 @@ type look struct {
 	now time.Time
 }
 
+func (l *look) around() *kube.Surroundings { return l.survey.Namespaces[l.Namespace] }
+
 // patience is what issuing may take before somebody wants to know.
 const patience = time.Minute
 
@@ -111,7 +114,7 @@ func (l *look) expired() (message, remedy string) {
 }
 
 func (l *look) askCertManager() string {
-	return fmt.Sprintf("kubectl -n %s describe certificate,certificaterequest %s", l.Namespace, l.Companion.Name)
+	return fmt.Sprintf("kubectl -n %s describe certificate %s", l.Namespace, l.Companion.Name)
 }
 
 func (l *look) notInjected() (message, remedy string) {
@@ -128,6 +131,10 @@ func (l *look) notInjected() (message, remedy string) {
 
 // whyMissing says as much as can be known: pods keep no record of it.
 func (l *look) whyMissing() string {
+	if !l.around().NamespaceKnown {
+		return "older than the webhook or than their role, let through while the webhook could not be reached, " +
+			"or their namespace is not opted in, which you may not see"
+	}
 	older, younger := false, false
 	for i := range l.Pods {
 		if l.Pods[i].State == survey.Missing {
@@ -160,6 +167,9 @@ func (l *look) replace(names []string) string {
 	case "Job", "CronJob":
 		return command + "   # its Job makes them again"
 	}
+	if len(names) > 1 {
+		command += "   # one after the other, if they must not be away together"
+	}
 	return command
 }
 
@@ -174,7 +184,11 @@ func (l *look) refused() (message, remedy string) {
 	if n := len(l.Result.Errors); n > 1 {
 		more = fmt.Sprintf(" (and %d more)", n-1)
 	}
-	return "new pods are refused: " + l.Result.Errors[0].Error() + more, "kubectl mtls explain -n " + l.Namespace + " " + l.target()
+	message = "new pods are refused: "
+	if !l.survey.Configuration.Known {
+		message = "by the injector's built-in defaults (its configuration is not known) new pods are refused: "
+	}
+	return message + l.Result.Errors[0].Error() + more, "kubectl mtls explain -n " + l.Namespace + " " + l.target()
 }
 
 func (l *look) notSigned() (message, remedy string) {
@@ -263,11 +277,7 @@ func (l *look) stale() (message, remedy string) {
 	if len(stale) == 0 {
 		return "", ""
 	}
-	verb := "have"
-	if len(stale) == 1 {
-		verb = "has"
-	}
-	return fmt.Sprintf("%d of %s %s what a new one would not get (%s): %s", len(stale), pods(len(l.Pods)), verb, some(stale), l.lacks()),
+	return fmt.Sprintf("%d of %s (%s) would come out otherwise today: %s", len(stale), pods(len(l.Pods)), some(stale), l.lacks()),
 		l.replace(stale)
 }
 
@@ -331,6 +341,8 @@ func outcome(w *survey.Workload) string {
 	switch {
 	case len(w.Result.Errors) > 0:
 		return "refused"
+	case w.Result.Skip != "" && len(w.Pods) == 0:
+		return "" // nothing is left but the companion
 	case w.Result.Skip != "":
 		return string(intent.RoleNone)
 	case w.Intent() != nil:

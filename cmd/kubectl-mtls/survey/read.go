@@ -8,6 +8,7 @@ import (
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -99,19 +100,23 @@ func (f *findings) addTemplate(k kind, object client.Object) {
 	w.template, w.ByHand = podOf(said.template), said.byHand
 }
 
-// workload returns the one of that identity. One without a template of a built-in kind is
-// restarted by hand.
+// workload returns the one of that identity.
 func (f *findings) workload(namespace string, who intent.Workload) *Workload {
 	id := identityOf(namespace, who)
 	w := f.byIdentity[id]
 	if w == nil {
-		w = &Workload{Workload: who, Namespace: namespace, ByHand: true}
+		w = &Workload{Workload: who, Namespace: namespace, ByHand: !isRestartable(id)}
 		f.byIdentity[id] = w
 	}
 	if f.namespaces[namespace] == nil {
 		f.namespaces[namespace] = kube.Unknown(namespace)
 	}
 	return w
+}
+
+// isRestartable reports whether `kubectl rollout restart` knows the kind.
+func isRestartable(id identity) bool {
+	return id.group == appsv1.GroupName && (id.kind == "Deployment" || id.kind == "StatefulSet" || id.kind == "DaemonSet")
 }
 
 func (f *findings) readPods(ctx context.Context) error {

@@ -143,12 +143,16 @@ func (s *Survey) decide(w *Workload, around *kube.Surroundings) {
 	default:
 		w.Result = intent.Result{Skip: intent.SkipNoRole}
 	}
+	exact := known && around.ServicesKnown && s.Configuration.Known
 	for _, pod := range w.pods {
 		result := w.Result
 		if !w.decidedByTemplate(around) {
 			result = resolve(intent.PodOf(pod))
 		}
 		if compared, ok := compare(pod, &result, w.OptedIn); ok {
+			if compared.State == Stale && !exact {
+				compared.State, compared.Lacks = Injected, nil // what is hidden may well have it so
+			}
 			w.Pods = append(w.Pods, compared)
 		}
 	}
