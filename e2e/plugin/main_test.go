@@ -17,6 +17,7 @@ import (
 	"example.io/mtls-injector/e2e/cluster"
 	"example.io/mtls-injector/e2e/cluster/clustertest"
 	"example.io/mtls-injector/e2e/internal/binaries"
+	"example.io/mtls-injector/e2e/node"
 	"example.io/mtls-injector/e2e/page"
 	"example.io/mtls-injector/e2e/release"
 	"example.io/mtls-injector/intent"
@@ -27,6 +28,8 @@ var (
 	stage *release.Stage
 	// programs are those that a reader of the pages has.
 	programs map[string]string
+	// stopPlatform ends the pods of the other charts.
+	stopPlatform = func() error { return nil }
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -36,7 +39,7 @@ func run(m *testing.M) (code int) {
 	err := prepare(ctx)
 	if stage != nil {
 		defer func() {
-			if err := stage.Stop(); err != nil {
+			if err := errors.Join(stopPlatform(), stage.Stop()); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				code = 1
 			}
@@ -67,12 +70,45 @@ func prepare(ctx context.Context) (err error) {
 	if _, err := stage.WaitForPods(ctx, "early", map[string]string{"app": "orders"}, 2); err != nil {
 		return err
 	}
-	if err := apply(ctx, "testdata/platform.yaml", ""); err != nil {
+	if err := runPlatform(ctx); err != nil {
 		return err
 	}
 	_, err = stage.Install(ctx)
 	return errors.Join(err, awaitInjection(ctx))
 }
+
+// runPlatform has what other charts install, with pods that are Ready.
+func runPlatform(ctx context.Context) error {
+	if err := apply(ctx, "testdata/platform.yaml", ""); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "mtls-injector-plugin-")
+	if err != nil {
+		return err
+	}
+	n, err := node.New(stage.Cluster, dir)
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	kubelet := &node.Kubelet{
+		Node: n, Namespace: "cert-manager", OnError: func(error) {},
+		Start: func(context.Context, *node.Container) (node.Process, error) { return nothing{}, nil },
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- kubelet.Run(run) }()
+	stopPlatform = func() error {
+		stop()
+		return errors.Join(<-ended, os.RemoveAll(dir))
+	}
+	return nil
+}
+
+// nothing is a process that does nothing.
+type nothing struct{}
+
+func (nothing) Address() string { return "127.0.0.1:0" }
+func (nothing) Stop() error     { return nil }
 
 func apply(ctx context.Context, file, namespace string) error {
 	manifests, err := os.ReadFile(file)
