@@ -6,7 +6,7 @@ package fakecluster
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -41,7 +42,7 @@ func New(t testing.TB, scheme *runtime.Scheme, file string, deny ...string) clie
 	t.Helper()
 	objects := Objects(t, file)
 	inject(t, objects)
-	builder := fake.NewClientBuilder().WithScheme(scheme)
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithRESTMapper(mapper(scheme))
 	for _, object := range objects {
 		builder = builder.WithObjects(object)
 	}
@@ -58,7 +59,7 @@ func New(t testing.TB, scheme *runtime.Scheme, file string, deny ...string) clie
 			where = "-"
 		}
 		if slices.Contains(deny, rule) || slices.Contains(deny, rule+" "+where) {
-			return apierrors.NewForbidden(schema.GroupResource{Group: plural.Group, Resource: plural.Resource}, name, errors.New("no rule allows it"))
+			return apierrors.NewForbidden(schema.GroupResource{Group: plural.Group, Resource: plural.Resource}, name, fmt.Errorf("User \"jane\" cannot %s resource %q in API group %q", verb, plural.Resource, plural.Group))
 		}
 		return nil
 	}
@@ -75,7 +76,87 @@ func New(t testing.TB, scheme *runtime.Scheme, file string, deny ...string) clie
 			}
 			return c.List(ctx, list, options...)
 		},
+		Create: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.CreateOption) error {
+			if err := refuse("create", object, "", object.GetNamespace()); err != nil {
+				return err
+			}
+			return create(ctx, c, object, deny, options)
+		},
 	}).Build()
+}
+
+// create answers reviews of access, of which deny has the rules that the user, or as
+// "injector get pods" the injector, lacks; and it injects pods.
+func create(ctx context.Context, c client.WithWatch, object client.Object, deny []string, options []client.CreateOption) error {
+	switch o := object.(type) {
+	case *authorizationv1.SelfSubjectAccessReview:
+		o.Status.Allowed = !slices.Contains(deny, o.Spec.ResourceAttributes.Verb+" "+o.Spec.ResourceAttributes.Resource)
+		return nil
+	case *authorizationv1.SubjectAccessReview:
+		o.Status.Allowed = !slices.Contains(deny, "injector "+o.Spec.ResourceAttributes.Verb+" "+o.Spec.ResourceAttributes.Resource)
+		return nil
+	case *corev1.Pod:
+		var ns corev1.Namespace
+		if err := c.Get(ctx, client.ObjectKey{Name: o.Namespace}, &ns); err != nil {
+			return err
+		}
+		around := intent.NamespaceOf(&ns)
+		result := intent.Resolve(defaults(), &around, intent.PodOf(o), nil)
+		return patched(o, injector.Patch(intent.PodOf(o), result.Intent), o)
+	}
+	return c.Create(ctx, object, options...)
+}
+
+func defaults() *intent.Defaults {
+	d := intent.BuiltinDefaults()
+	d.Version = "v0.1.0"
+	return d
+}
+
+// patched applies a patch to the object, and decodes what comes out.
+func patched(object any, result injector.Result, into any) error {
+	if len(result.Errors) > 0 {
+		return result.Errors.ToAggregate()
+	}
+	operations, err := json.Marshal(result.Operations)
+	if err != nil {
+		return err
+	}
+	patch, err := jsonpatch.DecodePatch(operations)
+	if err != nil {
+		return err
+	}
+	before, err := json.Marshal(object)
+	if err != nil {
+		return err
+	}
+	after, err := patch.Apply(before)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(after, into)
+}
+
+// mapper knows the kinds of the scheme, and trust-manager's Bundle.
+func mapper(scheme *runtime.Scheme) meta.RESTMapper {
+	ofCluster := []string{
+		"Namespace", "Node", "ClusterIssuer", "Bundle", "CSIDriver", "CSINode", "MutatingWebhookConfiguration",
+		"ValidatingWebhookConfiguration", "ClusterRole", "ClusterRoleBinding",
+	}
+	bundle := schema.GroupVersionKind{Group: "trust.cert-manager.io", Version: "v1alpha1", Kind: "Bundle"}
+	m := meta.NewDefaultRESTMapper(append(scheme.PrioritizedVersionsAllGroups(), bundle.GroupVersion()))
+	add := func(gvk schema.GroupVersionKind) {
+		var scope meta.RESTScope = meta.RESTScopeNamespace
+		if slices.Contains(ofCluster, gvk.Kind) {
+			scope = meta.RESTScopeRoot
+		}
+		m.Add(gvk, scope)
+	}
+	for gvk := range scheme.AllKnownTypes() {
+		add(gvk)
+	}
+	add(bundle)
+	return m
 }
 
 // Objects reads a YAML file of objects.
@@ -108,8 +189,6 @@ func inject(t testing.TB, objects []*unstructured.Unstructured) {
 			services[svc.Namespace] = append(services[svc.Namespace], intent.ServiceOf(&svc))
 		}
 	}
-	defaults := intent.BuiltinDefaults()
-	defaults.Version = "v0.1.0"
 	for _, object := range objects {
 		if object.GetKind() != "Pod" || object.GetAnnotations()[Injected] == "" {
 			continue
@@ -117,24 +196,11 @@ func inject(t testing.TB, objects []*unstructured.Unstructured) {
 		var pod corev1.Pod
 		require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &pod))
 		ns := namespaces[pod.Namespace]
-		result := intent.Resolve(defaults, &ns, intent.PodOf(&pod), services[pod.Namespace])
+		result := intent.Resolve(defaults(), &ns, intent.PodOf(&pod), services[pod.Namespace])
 		require.Empty(t, result.Errors, pod.Name)
 		require.NotNil(t, result.Intent, pod.Name)
-		apply(t, object, injector.Patch(intent.PodOf(&pod), result.Intent))
+		var into map[string]any
+		require.NoError(t, patched(object.Object, injector.Patch(intent.PodOf(&pod), result.Intent), &into))
+		object.Object = into
 	}
-}
-
-func apply(t testing.TB, object *unstructured.Unstructured, result injector.Result) {
-	t.Helper()
-	require.Empty(t, result.Errors)
-	operations, err := json.Marshal(result.Operations)
-	require.NoError(t, err)
-	patch, err := jsonpatch.DecodePatch(operations)
-	require.NoError(t, err)
-	before, err := object.MarshalJSON()
-	require.NoError(t, err)
-	after, err := patch.Apply(before)
-	require.NoError(t, err)
-	object.Object = nil
-	require.NoError(t, json.Unmarshal(after, &object.Object))
 }

@@ -103,6 +103,7 @@ var rights = [...]right{
 	{"", []string{"secrets"}, []string{"get", "list", "delete"}, false},
 	{"events.k8s.io", []string{"events"}, []string{"create", "patch"}, false},
 	{"coordination.k8s.io", []string{"leases"}, []string{"get", "create", "update"}, true},
+	{"", []string{"events"}, []string{"create"}, true},
 }
 
 func (s *site) rights(ctx context.Context) []Outcome {

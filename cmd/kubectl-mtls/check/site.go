@@ -51,16 +51,19 @@ func (s *site) known(answer kube.Answer, err error, what string) []Outcome {
 	case err != nil:
 		return failure("cannot be checked: "+err.Error(), "")
 	case answer == kube.Hidden:
-		message := "you may not see " + what
-		if gaps := s.Gaps.List(); len(gaps) > 0 {
-			i := slices.IndexFunc(gaps, func(g kube.Gap) bool { return g.For == what })
-			if i >= 0 {
-				message += ": you may not " + gaps[i].Rule()
-			}
-		}
-		return notKnown(message)
+		return notKnown(what + s.rule(what))
 	}
 	return nil
+}
+
+// rule says which rule would show what is hidden.
+func (s *site) rule(what string) string {
+	for _, gap := range s.Gaps.List() {
+		if gap.For == what {
+			return ": you may not " + gap.Rule()
+		}
+	}
+	return ": you may not see it"
 }
 
 // has reports whether the API server serves a kind.

@@ -42,7 +42,10 @@ func (s *site) notConfigured() []Outcome {
 	case s.config == nil:
 		return notKnown("the injector's configuration is wrong")
 	case !s.config.Known:
-		return notKnown("the injector's configuration is not known: " + s.config.Source)
+		if s.config.Hidden {
+			return notKnown(kube.PurposeConfiguration + s.rule(kube.PurposeConfiguration) + "; --config names a copy")
+		}
+		return notKnown("no injector is installed, whose configuration says what is wanted; --config names a file")
 	}
 	return nil
 }

@@ -193,7 +193,7 @@ func (s *site) whyNot(err error, namespace string) []Outcome {
 	case isNotCalled(err) && strings.Contains(text, "x509:"):
 		return failure("the API server does not trust the webhook's certificate: "+text,
 			"the caBundle of the registration must have signed it: see the checks above")
-	case isNotCalled(err) && (strings.Contains(text, "deadline exceeded") || strings.Contains(text, "timeout")):
+	case isNotCalled(err) && (strings.Contains(text, "deadline exceeded") || strings.Contains(text, "i/o timeout")):
 		return failure("the webhook does not answer in time: "+text, s.portsRemedy())
 	case isNotCalled(err):
 		return failure("the webhook cannot be reached: "+text, "see that the injector's pods run, and that its Service has endpoints")

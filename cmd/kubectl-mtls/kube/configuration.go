@@ -14,6 +14,9 @@ import (
 	"example.io/mtls-injector/intent"
 )
 
+// PurposeConfiguration is what the [Gap] says that is left when the configuration is hidden.
+const PurposeConfiguration = "the injector's configuration"
+
 const (
 	// Product is what the chart calls itself, and its page the release and its namespace.
 	Product          = "mtls-injector"
@@ -28,6 +31,8 @@ type Configuration struct {
 	Source string
 	// Known says whether it is the cluster's; else Defaults are the built-in ones.
 	Known bool
+	// Hidden says that it is not known because the user may not read it.
+	Hidden bool
 	// Object is the ConfigMap that the chart installed; nil where it is not known.
 	Object *corev1.ConfigMap
 }
@@ -52,7 +57,9 @@ func (c *Cluster) Configuration(ctx context.Context) (*Configuration, error) {
 	case err != nil:
 		return nil, err
 	case answer == Hidden:
-		return builtin("the built-in defaults, for you may not read the injector's configuration (--config names a copy)"), nil
+		hidden := builtin("the built-in defaults, for you may not read the injector's configuration (--config names a copy)")
+		hidden.Hidden = true
+		return hidden, nil
 	case len(found) == 0:
 		return builtin("the built-in defaults, for no injector is installed"), nil
 	case len(found) > 1:
@@ -75,20 +82,19 @@ func builtin(source string) *Configuration {
 // findConfiguration looks in the namespace, or by label in all and, where that is hidden,
 // under the name that the chart gives by default.
 func (c *Cluster) findConfiguration(ctx context.Context, namespace string) ([]corev1.ConfigMap, Answer, error) {
-	const purpose = "the injector's configuration"
 	var list corev1.ConfigMapList
 	if namespace != "" { // a release may have another name, and its label with it
-		answer, err := c.ReadAll(ctx, &list, namespace, purpose)
+		answer, err := c.ReadAll(ctx, &list, namespace, PurposeConfiguration)
 		return configurations(list.Items), answer, err
 	}
 	switch err := c.List(ctx, &list, client.MatchingLabels{labelName: Product}); {
 	case err == nil:
 		return configurations(list.Items), Found, nil
 	case !apierrors.IsForbidden(err):
-		return nil, 0, fmt.Errorf("%s: %w", purpose, err)
+		return nil, 0, fmt.Errorf("%s: %w", PurposeConfiguration, err)
 	}
 	var object corev1.ConfigMap
-	answer, err := c.Read(ctx, client.ObjectKey{Namespace: Product, Name: Product}, &object, purpose)
+	answer, err := c.Read(ctx, client.ObjectKey{Namespace: Product, Name: Product}, &object, PurposeConfiguration)
 	if answer != Found || err != nil {
 		return nil, answer, err
 	}
