@@ -6,8 +6,10 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"example.io/mtls-injector/cmd/internal/version"
+	"example.io/mtls-injector/cmd/kubectl-mtls/check"
 	"example.io/mtls-injector/cmd/kubectl-mtls/inject"
 	"example.io/mtls-injector/cmd/kubectl-mtls/policy"
+	"example.io/mtls-injector/cmd/kubectl-mtls/status"
 )
 
 // NewCommand returns the command `kubectl mtls`. linked is the version that the linker was
@@ -27,6 +29,12 @@ func NewCommand(linked string, streams genericiooptions.IOStreams) *cobra.Comman
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	build := version.Of(linked)
-	root.AddCommand(inject.NewCommand(build.Version, streams), policy.NewCommand(streams), version.NewCommand("kubectl-mtls", build))
+	root.AddCommand(
+		inject.NewCommand(build.Version, streams),
+		policy.NewCommand(streams),
+		check.NewCommand(build.Version, streams),
+		status.NewCommand(streams),
+		version.NewCommand("kubectl-mtls", build),
+	)
 	return root
 }
