@@ -23,6 +23,8 @@ type Status struct {
 	Companion string `json:"companion,omitempty"`
 	// Containers got the files: init containers first, each kind in the pod's order.
 	Containers []string `json:"containers"`
+	// Undo is for `kubectl mtls uninject`.
+	Undo Undo `json:"undo,omitzero"`
 }
 
 // status writes the annotation, over whatever stands there.
@@ -61,5 +63,5 @@ func (p *patch) appendStatus(dst []byte) []byte {
 		dst = appendQuoted(append(dst, `,"companion":`...), in.CompanionName)
 	}
 	dst = appendTexts(append(dst, `,"containers":`...), len(p.served), func(i int) string { return p.served[i].Name })
-	return append(dst, '}')
+	return append(p.appendUndo(append(dst, `,"undo":`...)), '}')
 }

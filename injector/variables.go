@@ -55,11 +55,14 @@ func variables(p *patch) {
 		front := 0
 		for j := range wanted {
 			want := &wanted[j]
-			switch have := lastNamed(t.Env, want.name); {
-			case have == nil:
+			have := lastNamed(t.Env, want.name)
+			if have == nil {
 				p.add(p.join(t.path, "/env/", strconv.Itoa(front)), want)
 				front++
-			case have.Value != want.value:
+				continue
+			}
+			p.keep(t.Name, keptEnv, want.name)
+			if have.Value != want.value {
 				p.warn(t.quoted() + " keeps its own variable " + want.name + ", which would be " + strconv.Quote(want.value))
 			}
 		}
