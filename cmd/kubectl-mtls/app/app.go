@@ -27,6 +27,6 @@ func NewCommand(linked string, streams genericiooptions.IOStreams) *cobra.Comman
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	build := version.Of(linked)
-	root.AddCommand(inject.NewCommand(build.Version, streams), policy.NewCommand(streams), version.NewCommand("kubectl-mtls", build))
+	root.AddCommand(inject.NewCommand(build.Version, streams), inject.NewUninjectCommand(streams), policy.NewCommand(streams), version.NewCommand("kubectl-mtls", build))
 	return root
 }
