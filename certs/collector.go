@@ -60,13 +60,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.NewInvalidMetric(c.states, err)
 		return
 	}
-	counts := map[state]int{stateReady: 0, statePending: 0, stateFailed: 0, stateTaken: c.taken()}
+	counts := map[State]int{StateReady: 0, StatePending: 0, StateFailed: 0, StateTaken: c.taken()}
 	for i := range list.Items {
 		cert := &list.Items[i]
 		if !isCompanion(cert) {
 			continue
 		}
-		counts[stateOf(cert)]++
+		counts[StateOf(cert)]++
 		if end := cert.Status.NotAfter; end != nil {
 			l := cert.Labels
 			out <- prometheus.MustNewConstMetric(c.notAfter, prometheus.GaugeValue, float64(end.Unix()),

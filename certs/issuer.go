@@ -34,7 +34,7 @@ func (r *reconciler) checkIssuer(ctx context.Context, l *look) (time.Duration, e
 	if wait := pendingSince(l.cert).Add(issuerPatience).Sub(r.now()); wait > 0 && failure(l.cert) == nil {
 		return wait, nil
 	}
-	reason, err := r.whyPending(ctx, l.cert)
+	reason, err := WhyPending(ctx, r.live, l.cert)
 	if err != nil {
 		return 0, err
 	}
@@ -46,16 +46,17 @@ func (r *reconciler) checkIssuer(ctx context.Context, l *look) (time.Duration, e
 	return e.patience, nil
 }
 
-// whyPending returns cert-manager's own reason and message: of the failed attempt, or of
-// the request that waits. They hold for every kind of issuer.
-func (r *reconciler) whyPending(ctx context.Context, cert *cmapi.Certificate) (string, error) {
+// WhyPending returns cert-manager's own reason and message for a Certificate that is not
+// signed: of the failed attempt, or of the request that waits, which it reads. They hold for
+// every kind of issuer.
+func WhyPending(ctx context.Context, reader client.Reader, cert *cmapi.Certificate) (string, error) {
 	if c := failure(cert); c != nil {
 		return c.Reason + ": " + c.Message, nil
 	}
 	// cert-manager cuts a very long name, and adds a hash: then nothing is found.
 	key := client.ObjectKey{Namespace: cert.Namespace, Name: cert.Name + "-" + strconv.Itoa(revision(cert)+1)}
 	var request cmapi.CertificateRequest
-	err := r.live.Get(ctx, key, &request)
+	err := reader.Get(ctx, key, &request)
 	switch {
 	case apierrors.IsNotFound(err):
 		if c := condition(cert, cmapi.CertificateConditionReady); c != nil {

@@ -134,24 +134,24 @@ func TestStatus(t *testing.T) {
 	ready := cmapi.CertificateCondition{Type: cmapi.CertificateConditionReady, Status: cmmeta.ConditionTrue}
 	for name, test := range map[string]struct {
 		status  cmapi.CertificateStatus
-		state   state
+		state   State
 		pending bool
 		since   *metav1.Time
 	}{
-		"new":           {cmapi.CertificateStatus{}, statePending, true, at(7)},
-		"not Ready":     {cmapi.CertificateStatus{Conditions: []cmapi.CertificateCondition{notReady("x")}}, statePending, true, at(7)},
-		"Ready":         {cmapi.CertificateStatus{Conditions: []cmapi.CertificateCondition{ready}}, stateReady, false, at(7)},
-		"being renewed": {cmapi.CertificateStatus{Conditions: []cmapi.CertificateCondition{ready, issuing(cmmeta.ConditionTrue, "", "")}}, stateReady, true, at(100)},
+		"new":           {cmapi.CertificateStatus{}, StatePending, true, at(7)},
+		"not Ready":     {cmapi.CertificateStatus{Conditions: []cmapi.CertificateCondition{notReady("x")}}, StatePending, true, at(7)},
+		"Ready":         {cmapi.CertificateStatus{Conditions: []cmapi.CertificateCondition{ready}}, StateReady, false, at(7)},
+		"being renewed": {cmapi.CertificateStatus{Conditions: []cmapi.CertificateCondition{ready, issuing(cmmeta.ConditionTrue, "", "")}}, StateReady, true, at(100)},
 		"not to be renewed": {cmapi.CertificateStatus{
 			LastFailureTime: at(1), Conditions: []cmapi.CertificateCondition{ready, issuing(cmmeta.ConditionFalse, "", "")},
-		}, stateFailed, true, at(100)},
-		"failed before":  {cmapi.CertificateStatus{LastFailureTime: at(1), Conditions: []cmapi.CertificateCondition{issuing(cmmeta.ConditionTrue, "", "")}}, statePending, true, at(100)},
-		"issued at last": {cmapi.CertificateStatus{Conditions: []cmapi.CertificateCondition{ready, issuing(cmmeta.ConditionFalse, "", "")}}, stateReady, false, at(100)},
-		"without a time": {cmapi.CertificateStatus{Conditions: []cmapi.CertificateCondition{{Type: cmapi.CertificateConditionIssuing, Status: cmmeta.ConditionTrue}}}, statePending, true, at(7)},
+		}, StateFailed, true, at(100)},
+		"failed before":  {cmapi.CertificateStatus{LastFailureTime: at(1), Conditions: []cmapi.CertificateCondition{issuing(cmmeta.ConditionTrue, "", "")}}, StatePending, true, at(100)},
+		"issued at last": {cmapi.CertificateStatus{Conditions: []cmapi.CertificateCondition{ready, issuing(cmmeta.ConditionFalse, "", "")}}, StateReady, false, at(100)},
+		"without a time": {cmapi.CertificateStatus{Conditions: []cmapi.CertificateCondition{{Type: cmapi.CertificateConditionIssuing, Status: cmmeta.ConditionTrue}}}, StatePending, true, at(7)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cert := &cmapi.Certificate{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: *at(7)}, Status: test.status}
-			assert.Equal(t, test.state, stateOf(cert))
+			assert.Equal(t, test.state, StateOf(cert))
 			assert.Equal(t, test.pending, isPending(cert))
 			assert.Equal(t, test.since.Time, pendingSince(cert))
 		})

@@ -11,15 +11,15 @@ import (
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 )
 
-// state is a label of the metrics.
-type state string
+// State is how far a companion is: a label of the metrics, and what people are told.
+type State string
 
+// StateTaken: there is none, for somebody else's Certificate or Secret has its name.
 const (
-	stateReady   state = "ready"
-	statePending state = "pending"
-	stateFailed  state = "failed"
-	// stateTaken: there is none, for somebody else's Certificate or Secret has its name.
-	stateTaken state = "name-taken"
+	StateReady   State = "ready"
+	StatePending State = "pending"
+	StateFailed  State = "failed"
+	StateTaken   State = "name-taken"
 )
 
 // condition returns the condition of that type, or nil. (cert-manager's own function for
@@ -52,14 +52,15 @@ func failure(cert *cmapi.Certificate) *cmapi.CertificateCondition {
 	return c
 }
 
-func stateOf(cert *cmapi.Certificate) state {
+// StateOf returns the state of a companion.
+func StateOf(cert *cmapi.Certificate) State {
 	switch {
 	case failure(cert) != nil:
-		return stateFailed
+		return StateFailed
 	case isReady(cert):
-		return stateReady
+		return StateReady
 	default:
-		return statePending
+		return StatePending
 	}
 }
 

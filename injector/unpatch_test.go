@@ -2,6 +2,7 @@ package injector_test
 
 import (
 	stdjson "encoding/json"
+	"maps"
 	"strings"
 	"testing"
 
@@ -133,9 +134,7 @@ func TestUnpatchOfWhatWasChanged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			annotations := map[string]string{"role": "server"}
-			for key, value := range c.annotations {
-				annotations[key] = value
-			}
+			maps.Copy(annotations, c.annotations)
 			if c.pod == "" {
 				c.pod = "bare"
 			}

@@ -8,6 +8,7 @@ import (
 	"example.io/mtls-injector/cmd/internal/version"
 	"example.io/mtls-injector/cmd/kubectl-mtls/inject"
 	"example.io/mtls-injector/cmd/kubectl-mtls/policy"
+	"example.io/mtls-injector/cmd/kubectl-mtls/status"
 )
 
 // NewCommand returns the command `kubectl mtls`. linked is the version that the linker was
@@ -27,6 +28,12 @@ func NewCommand(linked string, streams genericiooptions.IOStreams) *cobra.Comman
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	build := version.Of(linked)
-	root.AddCommand(inject.NewCommand(build.Version, streams), inject.NewUninjectCommand(streams), policy.NewCommand(streams), version.NewCommand("kubectl-mtls", build))
+	root.AddCommand(
+		inject.NewCommand(build.Version, streams),
+		inject.NewUninjectCommand(streams),
+		policy.NewCommand(streams),
+		status.NewCommand(streams),
+		version.NewCommand("kubectl-mtls", build),
+	)
 	return root
 }

@@ -11,6 +11,9 @@ import (
 	"example.io/mtls-injector/intent"
 )
 
+// purposeServices is what cannot be told without Services.
+const purposeServices = "which Services select the pods, and so their DNS names"
+
 // Surroundings are what a decision needs besides pod and configuration.
 type Surroundings struct {
 	Namespace intent.Namespace
@@ -23,9 +26,7 @@ type Surroundings struct {
 // Around reads the surroundings of a namespace's pods. A Namespace that does not exist is an
 // error.
 func (c *Cluster) Around(ctx context.Context, namespace string) (*Surroundings, error) {
-	s := &Surroundings{Namespace: intent.Namespace{
-		Name: namespace, Labels: map[string]string{corev1.LabelMetadataName: namespace},
-	}}
+	s := Unknown(namespace)
 	var object corev1.Namespace
 	answer, err := c.Read(ctx, client.ObjectKey{Name: namespace}, &object,
 		fmt.Sprintf("whether namespace %q is opted in, and its annotations", namespace))
@@ -38,7 +39,7 @@ func (c *Cluster) Around(ctx context.Context, namespace string) (*Surroundings, 
 		s.NamespaceKnown, s.Namespace = true, intent.NamespaceOf(&object)
 	}
 	var services corev1.ServiceList
-	answer, err = c.ReadAll(ctx, &services, namespace, "which Services select the pods, and so their DNS names")
+	answer, err = c.ReadAll(ctx, &services, namespace, purposeServices)
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +48,42 @@ func (c *Cluster) Around(ctx context.Context, namespace string) (*Surroundings, 
 		s.Services = append(s.Services, intent.ServiceOf(&services.Items[i]))
 	}
 	return s, nil
+}
+
+// Unknown returns the surroundings in a namespace of which nothing is known but its name.
+func Unknown(namespace string) *Surroundings {
+	return &Surroundings{Namespace: intent.Namespace{
+		Name: namespace, Labels: map[string]string{corev1.LabelMetadataName: namespace},
+	}}
+}
+
+// AroundAll reads the surroundings of all namespaces, by name. Where the user may not list
+// Namespaces, those that have Services are there, and nothing is known of them.
+func (c *Cluster) AroundAll(ctx context.Context) (map[string]*Surroundings, error) {
+	all := map[string]*Surroundings{}
+	var namespaces corev1.NamespaceList
+	if _, err := c.ReadAll(ctx, &namespaces, "", "which namespaces are opted in, and their annotations"); err != nil {
+		return nil, err
+	}
+	for i := range namespaces.Items {
+		all[namespaces.Items[i].Name] = &Surroundings{Namespace: intent.NamespaceOf(&namespaces.Items[i]), NamespaceKnown: true}
+	}
+	var services corev1.ServiceList
+	answer, err := c.ReadAll(ctx, &services, "", purposeServices)
+	if err != nil {
+		return nil, err
+	}
+	for i := range services.Items {
+		svc := &services.Items[i]
+		if all[svc.Namespace] == nil {
+			all[svc.Namespace] = Unknown(svc.Namespace)
+		}
+		all[svc.Namespace].Services = append(all[svc.Namespace].Services, intent.ServiceOf(svc))
+	}
+	for _, s := range all {
+		s.ServicesKnown = answer == Found
+	}
+	return all, nil
 }
 
 // OptedIn reports whether the API server asks the webhook about the namespace's pods. known
