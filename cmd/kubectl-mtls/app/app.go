@@ -6,6 +6,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"example.io/mtls-injector/cmd/internal/version"
+	"example.io/mtls-injector/cmd/kubectl-mtls/explain"
 	"example.io/mtls-injector/cmd/kubectl-mtls/inject"
 	"example.io/mtls-injector/cmd/kubectl-mtls/policy"
 	"example.io/mtls-injector/cmd/kubectl-mtls/status"
@@ -30,6 +31,7 @@ func NewCommand(linked string, streams genericiooptions.IOStreams) *cobra.Comman
 	build := version.Of(linked)
 	root.AddCommand(
 		inject.NewCommand(build.Version, streams),
+		explain.NewCommand(build.Version, streams),
 		inject.NewUninjectCommand(streams),
 		policy.NewCommand(streams),
 		status.NewCommand(streams),

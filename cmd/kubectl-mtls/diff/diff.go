@@ -4,6 +4,8 @@ package diff
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/pmezard/go-difflib/difflib"
 
@@ -19,7 +21,7 @@ func Unified(from, to, before, after string) (string, error) {
 		return "", nil
 	}
 	return difflib.GetUnifiedDiffString(difflib.UnifiedDiff{
-		A: difflib.SplitLines(before), FromFile: from, B: difflib.SplitLines(after), ToFile: to, Context: context,
+		A: slices.Collect(strings.Lines(before)), FromFile: from, B: slices.Collect(strings.Lines(after)), ToFile: to, Context: context,
 	})
 }
 

@@ -63,18 +63,10 @@ func (o *Options) plan(docs []*manifest.Document) (changes []change, bad bool) {
 			o.tell("%s: %s", d.Object.Place(), outcome(d, &patch))
 		}
 		if len(patch.Operations) > 0 {
-			changes = append(changes, change{object: d.Object, path: d.Path, operations: withMetadata(d, patch.Operations)})
+			changes = append(changes, change{object: d.Object, path: d.Path, operations: offline.WithMetadata(d, patch.Operations)})
 		}
 	}
 	return changes, bad
-}
-
-// withMetadata makes the metadata that every pod has and a template need not have.
-func withMetadata(d *offline.Decision, operations []jsonpatch.Operation) []jsonpatch.Operation {
-	if metadata, err := d.Object.JSON(append(slices.Clip(d.Path), "metadata")...); err == nil && metadata != nil && string(metadata) != "null" {
-		return operations
-	}
-	return append([]jsonpatch.Operation{jsonpatch.NewOperation("add", "/metadata", struct{}{})}, operations...)
 }
 
 func outcome(d *offline.Decision, patch *injector.Result) string {

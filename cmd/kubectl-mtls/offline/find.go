@@ -1,6 +1,9 @@
 package offline
 
 import (
+	"slices"
+
+	"gomodules.xyz/jsonpatch/v2"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"example.io/mtls-injector/cmd/kubectl-mtls/manifest"
@@ -29,4 +32,16 @@ func Find(docs []*manifest.Document) []Found {
 		}
 	}
 	return all
+}
+
+// WithMetadata puts before the operations what makes the metadata that every pod has and a
+// template need not have.
+func WithMetadata(d *Decision, operations []jsonpatch.Operation) []jsonpatch.Operation {
+	if len(operations) == 0 {
+		return nil
+	}
+	if metadata, err := d.Object.JSON(append(slices.Clip(d.Path), "metadata")...); err == nil && metadata != nil && string(metadata) != "null" {
+		return operations
+	}
+	return append([]jsonpatch.Operation{jsonpatch.NewOperation("add", "/metadata", struct{}{})}, operations...)
 }
