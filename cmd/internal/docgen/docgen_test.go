@@ -89,7 +89,7 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{
-		"kubectl mtls", "kubectl mtls inject", "kubectl mtls policy", "kubectl mtls version",
+		"kubectl mtls", "kubectl mtls explain", "kubectl mtls inject", "kubectl mtls policy", "kubectl mtls status", "kubectl mtls uninject", "kubectl mtls version",
 		"mtls-injector", "mtls-injector smoke-test", "mtls-injector version", "mtls-injector webhook",
 	}, headings)
 	links := regexp.MustCompile(`\]\((.*?)\)`).FindAllStringSubmatch(page, -1)
