@@ -8,6 +8,7 @@ import (
 	"example.io/mtls-injector/cmd/internal/version"
 	"example.io/mtls-injector/cmd/kubectl-mtls/explain"
 	"example.io/mtls-injector/cmd/kubectl-mtls/inject"
+	"example.io/mtls-injector/cmd/kubectl-mtls/migrate"
 	"example.io/mtls-injector/cmd/kubectl-mtls/policy"
 	"example.io/mtls-injector/cmd/kubectl-mtls/status"
 )
@@ -33,6 +34,7 @@ func NewCommand(linked string, streams genericiooptions.IOStreams) *cobra.Comman
 		inject.NewCommand(build.Version, streams),
 		explain.NewCommand(build.Version, streams),
 		inject.NewUninjectCommand(streams),
+		migrate.NewCommand(streams),
 		policy.NewCommand(streams),
 		status.NewCommand(streams),
 		version.NewCommand("kubectl-mtls", build),
