@@ -22,6 +22,7 @@ func label(p *patch) {
 	have, ok := labels[intent.LabelInjected]
 	switch {
 	case have == injectedValue:
+		p.keep(keptLabel)
 	case ok:
 		p.refuse(field.Invalid(field.NewPath("metadata", "labels").Key(intent.LabelInjected), have,
 			"the label is reserved for pods that were injected: remove it"))

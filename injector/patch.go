@@ -25,6 +25,9 @@ type patch struct {
 	volumes []volume
 	mounts  []mount
 
+	// before is what the pod had of its own, for [Undo].
+	before Before
+
 	ops      []jsonpatch.Operation
 	warnings []string
 	errors   field.ErrorList
@@ -36,7 +39,7 @@ type patch struct {
 		mounts     [maxMounts]mount
 		attributes [maxAttributes]attribute
 		variables  [variableCount]variable
-		status     [512]byte
+		status     [768]byte
 	}
 }
 

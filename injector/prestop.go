@@ -52,6 +52,7 @@ func preStop(p *patch) {
 			continue
 		}
 		if t.Lifecycle != nil && t.Lifecycle.PreStop != nil {
+			p.keep(t.Name, keptPreStop)
 			if !isHook(t.Lifecycle.PreStop, want) {
 				p.warn(t.quoted() + " keeps its own preStop hook: it gets no sleep of " + strconv.FormatInt(want.Seconds, 10) +
 					" seconds while endpoints drain")
@@ -102,6 +103,7 @@ func (p *patch) gracePeriod() {
 		return
 	}
 	raised := sleep + had
+	p.before.grace(p.pod.Spec.TerminationGracePeriodSeconds)
 	p.warn("terminationGracePeriodSeconds is raised from " + strconv.FormatInt(had, 10) + " to " + strconv.FormatInt(raised, 10) +
 		", for the preStop hook sleeps " + strconv.FormatInt(sleep, 10) + " seconds of it")
 	p.operation(op, "/spec/terminationGracePeriodSeconds", raised)

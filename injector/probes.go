@@ -26,6 +26,7 @@ func probes(p *patch) {
 			case probe.Probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Scheme != corev1.URISchemeHTTPS:
 			case p.in.Probes == intent.ProbesTCP:
 				get := probe.HTTPGet
+				p.before.probe(t.Name+"/"+probe.name, get)
 				p.operation("remove", p.join(t.path, "/", probe.name, "/httpGet"), nil)
 				p.add(p.join(t.path, "/", probe.name, "/tcpSocket"), &corev1.TCPSocketAction{Port: get.Port, Host: get.Host})
 			case p.in.Role.IsServer():

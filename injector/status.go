@@ -26,6 +26,8 @@ type Status struct {
 	Agent string `json:"agent,omitempty"`
 	// Containers got the files: init containers first, each kind in the pod's order.
 	Containers []string `json:"containers"`
+	// Undo is for `kubectl mtls uninject`.
+	Undo Undo `json:"undo,omitzero"`
 }
 
 // status writes the annotation, over whatever stands there.
@@ -67,5 +69,5 @@ func (p *patch) appendStatus(dst []byte) []byte {
 		dst = appendQuoted(append(dst, `,"agent":`...), in.Agent.Reload.String())
 	}
 	dst = appendTexts(append(dst, `,"containers":`...), len(p.served), func(i int) string { return p.served[i].Name })
-	return append(dst, '}')
+	return append(p.appendUndo(append(dst, `,"undo":`...)), '}')
 }

@@ -48,6 +48,33 @@ func Variables() []Variable {
 	return rows[:]
 }
 
+// VariablesOf returns those variables that a pod of the intent gets, with the values that it
+// gets.
+func VariablesOf(in *intent.Intent) []Variable {
+	p := patch{in: in, path: foldersOf(in)}
+	told := p.facts()
+	var rows []Variable
+	for _, row := range table() {
+		if row.applies(in) {
+			row.Value = row.value(&told)
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// FoldersOf returns where the intent's pods find their files: key pair and bundle.
+func FoldersOf(in *intent.Intent) (keyPair []string, bundle string) {
+	at := foldersOf(in)
+	if in.Role.IsServer() {
+		keyPair = append(keyPair, at.server)
+	}
+	if in.Role.IsClient() && at.client != at.server || len(keyPair) == 0 {
+		keyPair = append(keyPair, at.client)
+	}
+	return keyPair, at.bundle
+}
+
 // table returns the rows without their Value.
 func table() [variableCount]Variable {
 	role := func(f *facts) string { return f.role }

@@ -2,6 +2,7 @@ package injector_test
 
 import (
 	stdjson "encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -71,8 +72,10 @@ func TestStatus(t *testing.T) {
 		Delivery:   intent.DeliverySecret,
 		Companion:  "web-mtls",
 		Containers: []string{"migrate", "app"},
+		Undo:       injector.Undo{Env: []intent.EnvProfile{intent.EnvMTLS}, PreStopSeconds: 10},
 	}
 	least := full
+	least.Undo.PreStopSeconds = 0
 	least.Role, least.DNS, least.Delivery, least.Companion = intent.RoleClient, nil, intent.DeliveryCSI, ""
 	headless := full
 	headless.Workload, headless.SPIFFE, headless.Companion = "StatefulSet/db", "spiffe://cluster.local/ns/shop/sa/db", "db-mtls-statefulset"
@@ -99,6 +102,8 @@ func TestStatus(t *testing.T) {
 			text := decode(t, apply(t, raw, &result)).Metadata.Annotations[intent.AnnotationStatus]
 			var got injector.Status
 			require.NoError(t, stdjson.Unmarshal([]byte(text), &got))
+			assert.Regexp(t, "^[0-9a-f]{8} [0-9a-f]{8}$", strings.Join(got.Undo.Volumes, " "))
+			c.want.Undo.Volumes = got.Undo.Volumes
 			assert.Equal(t, c.want, got)
 			usual, err := stdjson.Marshal(c.want)
 			require.NoError(t, err)

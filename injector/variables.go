@@ -18,18 +18,22 @@ func (v *variable) appendJSON(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// wantedVariables evaluates the table.
-func (p *patch) wantedVariables() list[variable, *variable] {
-	if len(p.in.Env) == 0 {
-		return nil
-	}
+func (p *patch) facts() facts {
 	at := &p.path
-	told := facts{
+	return facts{
 		role: string(p.in.Role), spiffeID: p.in.Identity.SPIFFEID,
 		bundle:     p.join(at.bundle, "/", bundleFile),
 		serverCert: p.join(at.server, "/", certificateFile), serverKey: p.join(at.server, "/", keyFile),
 		clientCert: p.join(at.client, "/", certificateFile), clientKey: p.join(at.client, "/", keyFile),
 	}
+}
+
+// wantedVariables evaluates the table.
+func (p *patch) wantedVariables() list[variable, *variable] {
+	if len(p.in.Env) == 0 {
+		return nil
+	}
+	told := p.facts()
 	wanted, rows := list[variable, *variable](p.room.variables[:0]), table()
 	for i := range rows {
 		if rows[i].applies(p.in) {
@@ -55,11 +59,14 @@ func variables(p *patch) {
 		front := 0
 		for j := range wanted {
 			want := &wanted[j]
-			switch have := lastNamed(t.Env, want.name); {
-			case have == nil:
+			have := lastNamed(t.Env, want.name)
+			if have == nil {
 				p.add(p.join(t.path, "/env/", strconv.Itoa(front)), want)
 				front++
-			case have.Value != want.value:
+				continue
+			}
+			p.keep(t.Name, keptEnv, want.name)
+			if have.Value != want.value {
 				p.warn(t.quoted() + " keeps its own variable " + want.name + ", which would be " + strconv.Quote(want.value))
 			}
 		}

@@ -128,9 +128,9 @@ func probeOf(p *corev1.Probe) *Probe {
 	if p == nil {
 		return nil
 	}
-	if p.HTTPGet == nil {
-		return &Probe{}
+	probe := &Probe{TCPSocket: p.TCPSocket}
+	if get := p.HTTPGet; get != nil {
+		probe.HTTPGet = &HTTPGetAction{Path: get.Path, Port: get.Port, Host: get.Host, Scheme: get.Scheme, HTTPHeaders: get.HTTPHeaders}
 	}
-	get := p.HTTPGet
-	return &Probe{HTTPGet: &HTTPGetAction{Port: get.Port, Host: get.Host, Scheme: get.Scheme}}
+	return probe
 }

@@ -93,7 +93,7 @@ func (r *resolution) key() PrivateKey {
 	case key.Algorithm == r.defaults.Key.Algorithm:
 		return r.defaults.Key
 	default:
-		key.Size = defaultKeySize(key.Algorithm)
+		key.Size, r.why.keySize = defaultKeySize(key.Algorithm), reasonAlgorithm
 	}
 	if err := r.defaults.checkKey(key); err != nil && r.sound(keyKeyAlgorithm, keyKeySize) {
 		r.refuse(r.firstSet(keyKeySize, keyKeyAlgorithm), err.Error())
@@ -157,6 +157,7 @@ func (r *resolution) lifetime() Lifetime {
 			r.refuse(keyDuration, err.Error())
 		}
 		life = Lifetime{Duration: s.duration, RenewBefore: (s.duration / 3).Truncate(time.Second)}
+		r.why.renewBefore = reasonDuration
 	}
 	if s.renewBefore != 0 {
 		life.RenewBefore = s.renewBefore
@@ -233,7 +234,7 @@ func (r *resolution) preStop() PreStop {
 	case r.settings.preStop >= 0:
 		hook.Seconds = r.settings.preStop
 	case !r.settings.role.IsServer():
-		hook.Seconds = 0
+		hook.Seconds, r.why.preStop = 0, reasonClient
 	}
 	if hook.Method == PreStopAuto {
 		hook.Method = PreStopExec

@@ -12,6 +12,7 @@ func (r *resolution) fsGroup(selection *Selection) *int64 {
 	group := r.settings.fsGroup
 	switch pod := r.pod.Spec.SecurityContext; {
 	case r.settings.delivery == DeliverySecret:
+		r.why.fsGroup = reasonSecret
 		if group != 0 {
 			r.warn(Prefix + keyFSGroup + " has no effect with delivery: secret, for Secret volumes follow the pod's securityContext.fsGroup")
 		}
@@ -19,8 +20,10 @@ func (r *resolution) fsGroup(selection *Selection) *int64 {
 	case group != 0:
 		return new(group)
 	case pod != nil && pod.FSGroup != nil:
+		r.why.fsGroup = reasonFSGroup
 		return nil
 	}
+	r.why.fsGroup = reasonRunAsGroup
 	return r.runAsGroup(selection)
 }
 

@@ -27,6 +27,10 @@ func FuzzResolve(f *testing.F) {
 		c := newCluster(raw)
 		result := intent.Resolve(c.defaults, c.namespace, c.pod, c.services)
 		require.Equal(t, result, intent.Resolve(c.defaults, c.namespace, c.pod, c.services), "the second answer")
+		if explained, decisions := intent.Explain(c.defaults, c.namespace, c.pod, c.services); len(result.Errors) == 0 && len(explained.Errors) == 0 {
+			require.Equal(t, result.Intent, explained.Intent, "what is told is what is done")
+			require.NotEmpty(t, decisions)
+		}
 		c.check(t, &result)
 	})
 }

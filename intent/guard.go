@@ -28,7 +28,11 @@ const (
 // an error, or with [ModeWarn] a warning. Paths of such errors begin at "spec". It is what
 // admission and the command line ask; the controller, whose pods run already, asks Resolve.
 func Admit(defaults *Defaults, ns *Namespace, pod *Pod, services []Service) Result {
-	result := Resolve(defaults, ns, pod, services)
+	return guarded(defaults, ns, pod, services, Resolve(defaults, ns, pod, services))
+}
+
+// guarded adds to the result what the guard finds.
+func guarded(defaults *Defaults, ns *Namespace, pod *Pod, services []Service, result Result) Result {
 	if defaults.Guard == ModeOff || result.Skip == SkipMirrorPod || !mountsDriver(pod) {
 		return result
 	}

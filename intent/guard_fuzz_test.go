@@ -46,6 +46,8 @@ func FuzzAdmit(f *testing.F) {
 		}
 		result := intent.Admit(c.defaults, c.namespace, c.pod, c.services)
 		require.Equal(t, result, intent.Admit(c.defaults, c.namespace, c.pod, c.services), "the second answer")
+		explained, _ := intent.Explain(c.defaults, c.namespace, c.pod, c.services)
+		require.Equal(t, result, explained, "what is told is what is done")
 		for i := range volumes {
 			require.Equal(t, before[i], volumes[i].CSI.VolumeAttributes)
 		}

@@ -15,7 +15,7 @@ func (r *resolution) identity() Identity {
 	id := Identity{SPIFFEID: r.spiffeID(), Subject: r.settings.subject}
 	if r.settings.role.IsServer() {
 		r.serve(&id)
-	} else if len(r.settings.services) > 0 {
+	} else if r.why.service = reasonClient; len(r.settings.services) > 0 {
 		r.warn(Prefix + keyService + " has no effect with role: client, which serves nobody")
 	}
 	r.addNames(&id)
@@ -39,6 +39,7 @@ func (r *resolution) serve(id *Identity) {
 	if len(r.settings.services) > 0 {
 		served = r.chosen()
 	}
+	r.served, r.why.dnsNames = served, reasonServices
 	for i := range served {
 		id.DNSNames = r.appendNames(id.DNSNames, served[i].Name)
 		if served[i].Headless {
@@ -48,12 +49,15 @@ func (r *resolution) serve(id *Identity) {
 	if len(served) > 0 || len(r.settings.services) > 0 {
 		return
 	}
+	r.why.service = reasonNoService
 	if !r.ownsWorkloadName() {
+		r.why.dnsNames = reasonNoService
 		r.warn("no Service selects the pod and its workload's name " + quote(r.workload.Name) +
 			" is no name of its own: the certificate has no DNS name")
 		return
 	}
 	r.warn("no Service selects the pod yet: the certificate gets the names of its workload " + quote(r.workload.Name))
+	r.why.dnsNames = reasonWorkload
 	id.DNSNames = r.appendNames(id.DNSNames, r.workload.Name)
 }
 
@@ -64,7 +68,7 @@ func (r *resolution) chosen() []Service {
 		i := slices.IndexFunc(r.selecting, func(s Service) bool { return s.Name == name })
 		if i < 0 {
 			r.refuse(keyService, "Service "+quote(name)+" does not exist in namespace "+quote(r.ns.Name)+
-				" or its selector does not match the pod's labels"+didYouMean(name, r.serviceNames())+
+				" or its selector does not match the pod's labels"+didYouMean(name, namesOf(r.selecting))+
 				"; "+r.selectingServices())
 			continue
 		}
@@ -73,19 +77,11 @@ func (r *resolution) chosen() []Service {
 	return served
 }
 
-func (r *resolution) serviceNames() []string {
-	names := make([]string, len(r.selecting))
-	for i := range r.selecting {
-		names[i] = r.selecting[i].Name
-	}
-	return names
-}
-
 func (r *resolution) selectingServices() string {
 	if len(r.selecting) == 0 {
 		return "no Service selects this pod"
 	}
-	return "allowed: " + some(r.serviceNames())
+	return "allowed: " + some(namesOf(r.selecting))
 }
 
 // addNames adds the names of the annotation dns-names that the pod may claim.
@@ -114,7 +110,7 @@ func (r *resolution) commonName(id *Identity) {
 	domain := ".svc." + r.defaults.ClusterDomain
 	first := slices.IndexFunc(id.DNSNames, func(name string) bool { return strings.HasSuffix(name, domain) })
 	if first >= 0 && len(id.DNSNames[first]) <= maxSubject {
-		id.Subject.CommonName = id.DNSNames[first]
+		id.Subject.CommonName, r.why.commonName = id.DNSNames[first], reasonFirstName
 	}
 }
 

@@ -122,14 +122,17 @@ type PreStopHandler struct {
 
 // Probe is the part of corev1.Probe that is needed.
 type Probe struct {
-	HTTPGet *HTTPGetAction `json:"httpGet"`
+	HTTPGet   *HTTPGetAction          `json:"httpGet"`
+	TCPSocket *corev1.TCPSocketAction `json:"tcpSocket"`
 }
 
-// HTTPGetAction is the part of corev1.HTTPGetAction that is needed.
+// HTTPGetAction is corev1.HTTPGetAction.
 type HTTPGetAction struct {
-	Port   intstr.IntOrString `json:"port"`
-	Host   string             `json:"host"`
-	Scheme corev1.URIScheme   `json:"scheme"`
+	Path        string              `json:"path"`
+	Port        intstr.IntOrString  `json:"port"`
+	Host        string              `json:"host"`
+	Scheme      corev1.URIScheme    `json:"scheme"`
+	HTTPHeaders []corev1.HTTPHeader `json:"httpHeaders"`
 }
 
 // Namespace is the part of a Namespace that a decision needs.

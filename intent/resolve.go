@@ -34,6 +34,10 @@ func Resolve(defaults *Defaults, ns *Namespace, pod *Pod, services []Service) Re
 		return Result{Skip: SkipNoRole}
 	}
 	r := resolution{rights: rights{defaults: defaults, ns: ns, pod: pod}, settings: newSettings(defaults)}
+	return r.resolve(services)
+}
+
+func (r *resolution) resolve(services []Service) Result {
 	r.collect()
 	r.parse()
 	skip := r.skip()
@@ -49,6 +53,7 @@ func Resolve(defaults *Defaults, ns *Namespace, pod *Pod, services []Service) Re
 	}
 	r.learn(services)
 	in := r.intent()
+	r.decided = in
 	if errs := r.problems(); len(errs) > 0 {
 		return Result{Errors: errs}
 	}
@@ -65,6 +70,12 @@ type resolution struct {
 	// what its namespace says.
 	podErrors, nsErrors field.ErrorList
 	warnings            []string
+
+	// decided is what was decided, be it refused or not, and why has the reasons that are no
+	// annotation, served the Services whose names it has: [Explain] tells them.
+	decided *Intent
+	why     reasons
+	served  []Service
 }
 
 // raw is an annotation's value and where it stands; malformed says that the table

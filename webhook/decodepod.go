@@ -248,8 +248,11 @@ func (r *reader) preStop(h *intent.PreStopHandler) error {
 
 func (r *reader) probe(p *intent.Probe) error {
 	return r.object(func(name []byte) error {
-		if string(name) == "httpGet" {
+		switch string(name) {
+		case "httpGet":
 			return pointer(r, &p.HTTPGet, (*reader).httpGet)
+		case "tcpSocket":
+			return pointer(r, &p.TCPSocket, reflected)
 		}
 		return r.skip()
 	})
@@ -258,6 +261,10 @@ func (r *reader) probe(p *intent.Probe) error {
 func (r *reader) httpGet(a *intent.HTTPGetAction) error {
 	return r.object(func(name []byte) error {
 		switch string(name) {
+		case "path":
+			return r.str(&a.Path)
+		case "httpHeaders":
+			return list(r, &a.HTTPHeaders, 1, reflected)
 		case "port":
 			return r.intOrString(&a.Port)
 		case "host":

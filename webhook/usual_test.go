@@ -71,6 +71,7 @@ func mutateTyped(pod *corev1.Pod, in *intent.Intent) {
 	status := injector.Status{
 		Version: in.Version, Role: in.Role, Workload: in.Workload.String(), SPIFFE: in.Identity.SPIFFEID, DNS: in.Identity.PodDNSNames(),
 		Issuer: in.Issuer.String(), Delivery: in.Delivery, Companion: in.CompanionName,
+		Undo: injector.Undo{Env: in.Env, PreStopSeconds: in.PreStop.Seconds, Volumes: []string{"bf4ada38", "1b9b2676"}},
 	}
 	for i := range pod.Spec.InitContainers {
 		mutateContainer(&pod.Spec.InitContainers[i], in)

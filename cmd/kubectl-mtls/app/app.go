@@ -7,7 +7,9 @@ import (
 
 	"example.io/mtls-injector/cmd/internal/version"
 	"example.io/mtls-injector/cmd/kubectl-mtls/check"
+	"example.io/mtls-injector/cmd/kubectl-mtls/explain"
 	"example.io/mtls-injector/cmd/kubectl-mtls/inject"
+	"example.io/mtls-injector/cmd/kubectl-mtls/migrate"
 	"example.io/mtls-injector/cmd/kubectl-mtls/policy"
 	"example.io/mtls-injector/cmd/kubectl-mtls/status"
 )
@@ -31,6 +33,9 @@ func NewCommand(linked string, streams genericiooptions.IOStreams) *cobra.Comman
 	build := version.Of(linked)
 	root.AddCommand(
 		inject.NewCommand(build.Version, streams),
+		explain.NewCommand(build.Version, streams),
+		inject.NewUninjectCommand(streams),
+		migrate.NewCommand(streams),
 		policy.NewCommand(streams),
 		check.NewCommand(build.Version, streams),
 		status.NewCommand(streams),

@@ -14,6 +14,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"example.io/mtls-injector/cmd/internal/golden"
+	"example.io/mtls-injector/cmd/kubectl-mtls/files"
 )
 
 // run executes the command line with the standard input given.
@@ -222,14 +223,14 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 
 func TestStreamsThatFail(t *testing.T) {
 	var stderr bytes.Buffer
-	o := &Options{Filenames: []string{"-"}, Output: outputYAML}
+	o := &Options{Options: files.Options{Filenames: []string{"-"}}, printer: printer{Output: outputYAML}}
 	o.In, o.ErrOut = iotest.ErrReader(errors.New("line is down")), &stderr
 	require.NoError(t, o.Complete())
 	require.EqualError(t, o.Run(), "the input is wrong, so nothing was printed")
 	assert.Equal(t, "error: line is down\n", stderr.String())
 
 	for _, output := range []string{outputYAML, outputJSON, outputPatch} {
-		o = &Options{Filenames: []string{"testdata/good/pod.yaml"}, Output: output}
+		o = &Options{Options: files.Options{Filenames: []string{"testdata/good/pod.yaml"}}, printer: printer{Output: output}}
 		o.Out, o.ErrOut = brokenWriter{}, &stderr
 		require.NoError(t, o.Complete())
 		assert.EqualError(t, o.Run(), "disk full", output)

@@ -94,6 +94,9 @@ func applyToMapping(mapping *yaml.Node, key, operation string, value *yaml.Node)
 	case operation == "remove":
 		mapping.Content = slices.Delete(mapping.Content, i, i+2)
 	default:
+		if old := mapping.Content[i+1]; old.Kind == yaml.ScalarNode && value.Kind == yaml.ScalarNode {
+			value.HeadComment, value.LineComment, value.FootComment = old.HeadComment, old.LineComment, old.FootComment
+		}
 		mapping.Content[i+1] = value
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,6 +30,10 @@ type Options struct {
 	Namespace string
 	// NamespaceAnnotations are on every namespace, over those of Namespace objects.
 	NamespaceAnnotations map[string]string
+	// Namespaces and Services, by namespace, are what is known without manifests. Those of
+	// the manifests come on top.
+	Namespaces map[string]*intent.Namespace
+	Services   map[string][]intent.Service
 }
 
 // Decision tells what becomes of one pod, or of the pods of one template.
@@ -40,6 +45,10 @@ type Decision struct {
 	Pod *intent.Pod
 	// Result is that of [intent.Admit]; the paths of its errors begin at the document.
 	intent.Result
+	// Decisions tell why, as [intent.Explain] does.
+	Decisions []intent.Decision
+	// Namespace is that of the pod; nil if the manifest is wrong.
+	Namespace *intent.Namespace
 }
 
 // Problem is what is wrong with an object that is no pod, but has to be understood.
@@ -51,6 +60,8 @@ type Problem struct {
 // Decide resolves every pod and pod template in the documents, in their order.
 func Decide(docs []*manifest.Document, options *Options) ([]Decision, []Problem) {
 	w := &world{options: options, namespaces: map[string]*intent.Namespace{}, services: map[string][]intent.Service{}}
+	maps.Copy(w.namespaces, options.Namespaces)
+	maps.Copy(w.services, options.Services)
 	var objects []*manifest.Object
 	var problems []Problem
 	for _, d := range docs {
@@ -99,7 +110,7 @@ func (w *world) learn(o *manifest.Object) field.ErrorList {
 			return field.ErrorList{err}
 		}
 		name := w.namespaceOf(o)
-		w.services[name] = append(w.services[name], intent.ServiceOf(&service))
+		w.services[name] = append(slices.Clip(w.services[name]), intent.ServiceOf(&service))
 	}
 	return nil
 }
@@ -216,7 +227,8 @@ func (w *world) decide(o *manifest.Object, path []string) Decision {
 	namespace := w.namespaceOf(o)
 	pod, missing := asCreated(o, d.Pod)
 	pod.Metadata.Namespace = namespace
-	d.Result = intent.Admit(w.options.Defaults, w.namespace(namespace), pod, w.services[namespace])
+	d.Namespace = w.namespace(namespace)
+	d.Result, d.Decisions = intent.Explain(w.options.Defaults, d.Namespace, pod, w.services[namespace])
 	d.Errors = d.Place(d.Errors)
 	if missing != nil && d.Intent != nil {
 		d.Result = intent.Result{Errors: field.ErrorList{missing}}

@@ -13,9 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"example.io/mtls-injector/cmd/kubectl-mtls/kube"
 	"example.io/mtls-injector/cmd/kubectl-mtls/steps"
-	"example.io/mtls-injector/config"
-	"example.io/mtls-injector/intent"
 	"example.io/mtls-injector/policy"
 )
 
@@ -25,16 +24,19 @@ const (
 	outputJSON = "json"
 )
 
-// The flags that name service accounts.
+// The flags that tell who asks, and what is allowed.
 const (
 	flagCSIDriver   = "csi-driver-service-account"
 	flagCertManager = "cert-manager-service-account"
 	flagAsPods      = "use-token-request"
+	flagFromCluster = "from-cluster"
 )
 
 // Options of the command: first the flags, then what Complete makes of them.
 type Options struct {
-	ConfigFile      string
+	*kube.Flags
+
+	FromCluster     bool
 	CSIDriver       string
 	CertManager     string
 	UseTokenRequest bool
@@ -43,7 +45,6 @@ type Options struct {
 
 	genericiooptions.IOStreams
 
-	defaults *intent.Defaults
 	policies policy.Options
 }
 
@@ -67,11 +68,17 @@ approver-policy approves what any policy approves: the other policies of the clu
 They decide nothing as long as cert-manager's own approver is on, which approves everything. To turn it off, set
 disableAutoApproval in cert-manager's Helm chart, or --controllers=*,-certificaterequests-approver for its controller.
 
+The configuration is that of --config, or with --from-cluster that of the cluster's injector, for which its ConfigMap has
+to be read: whoever may not is told the rule that lacks, and nothing is printed. Without either the defaults hold.
+
 Print and apply them again when the configuration has changed. A policy of before that is no longer made can be used by
 nobody; the second example deletes it, too.`
 
 const examples = `  # Print the policies for the configuration of the cluster's injector
   kubectl mtls policy --config injector.yaml
+
+  # For the configuration that the cluster's injector has now
+  kubectl mtls policy --from-cluster
 
   # Apply them, and delete those of an earlier configuration
   kubectl mtls policy --config injector.yaml | kubectl apply -f - --prune \
@@ -88,7 +95,7 @@ const examples = `  # Print the policies for the configuration of the cluster's 
 // NewCommand returns the command.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	o := &Options{
-		CSIDriver: "cert-manager/cert-manager-csi-driver", CertManager: "cert-manager/cert-manager",
+		Flags: kube.NewFlags(), CSIDriver: "cert-manager/cert-manager-csi-driver", CertManager: "cert-manager/cert-manager",
 		Output: outputYAML, IOStreams: streams,
 	}
 	cmd := &cobra.Command{
@@ -97,10 +104,12 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		Long:    long,
 		Example: examples,
 		Args:    cobra.NoArgs,
-		RunE:    steps.Of(o),
+		RunE:    steps.OnCluster(o),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.ConfigFile, "config", "", "configuration file of the injector; without it, its defaults hold")
+	o.AddFlags(flags)
+	flags.Lookup("config").Usage = "configuration file of the injector; without it and --from-cluster, its defaults hold"
+	flags.BoolVar(&o.FromCluster, flagFromCluster, false, "take the configuration of the cluster's injector")
 	flags.StringVar(&o.CSIDriver, flagCSIDriver, o.CSIDriver, "service account of cert-manager's CSI driver, as NAMESPACE/NAME")
 	flags.StringVar(&o.CertManager, flagCertManager, o.CertManager, "service account of cert-manager's controller, as NAMESPACE/NAME")
 	flags.BoolVar(&o.UseTokenRequest, flagAsPods, false,
@@ -108,26 +117,21 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	flags.StringVarP(&o.Output, "output", "o", o.Output, "output format: yaml or json")
 	flags.BoolVarP(&o.Quiet, "quiet", "q", false, "do not tell what the policies need to be of effect; errors stay")
 	cmd.MarkFlagsMutuallyExclusive(flagCSIDriver, flagAsPods)
-	completeValues(cmd)
+	cmd.MarkFlagsMutuallyExclusive("config", flagFromCluster)
+	o.completeValues(cmd)
 	return cmd
 }
 
 // completeValues tells the shell what flags take. Cobra's errors are for unknown flags.
-func completeValues(cmd *cobra.Command) {
-	formats := cobra.FixedCompletions([]string{outputYAML, outputJSON}, cobra.ShellCompDirectiveNoFileComp)
-	_ = cmd.RegisterFlagCompletionFunc("output", formats)
+func (o *Options) completeValues(cmd *cobra.Command) {
+	kube.CompleteFlags(cmd, o.Flags, outputYAML, outputJSON)
 	for _, name := range []string{flagCSIDriver, flagCertManager} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
-	_ = cmd.MarkFlagFilename("config", "yaml", "yml", "json")
 }
 
-// Complete reads the configuration and takes the service accounts apart.
-func (o *Options) Complete() error {
-	var err error
-	if o.defaults, err = config.Load(o.ConfigFile); err != nil {
-		return err
-	}
+// Complete takes the service accounts apart.
+func (o *Options) Complete([]string) error {
 	o.policies = policy.Options{
 		CSIDriver: accountOf(o.CSIDriver), CertManager: accountOf(o.CertManager), UseTokenRequest: o.UseTokenRequest,
 	}

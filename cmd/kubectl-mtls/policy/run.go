@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"example.io/mtls-injector/config"
+	"example.io/mtls-injector/intent"
 	"example.io/mtls-injector/policy"
 )
 
@@ -20,11 +23,15 @@ const needed = `warning: these policies decide nothing unless cert-manager's own
 `
 
 // Run renders and prints. Its output is all or nothing.
-func (o *Options) Run() error {
-	objects, errs := policy.Objects(o.defaults, o.policies)
+func (o *Options) Run(ctx context.Context) error {
+	defaults, source, err := o.configuration(ctx)
+	if err != nil {
+		return err
+	}
+	objects, errs := policy.Objects(defaults, o.policies)
 	if len(errs) > 0 {
 		for _, err := range errs {
-			o.tell("error: %s%v\n", o.source(), err)
+			o.tell("error: %s%v\n", source, err)
 		}
 		return errNothingPrinted
 	}
@@ -39,16 +46,35 @@ func (o *Options) Run() error {
 	if !o.Quiet {
 		o.tell(needed)
 	}
-	_, err := o.Out.Write(out.Bytes())
+	_, err = o.Out.Write(out.Bytes())
 	return err
 }
 
-// source names the file in which to correct what is wrong.
-func (o *Options) source() string {
-	if o.ConfigFile == "" {
-		return ""
+// configuration returns what the policies are made of, and what names it before what is wrong
+// with it. For a cluster whose injector's configuration is not known nothing is guessed.
+func (o *Options) configuration(ctx context.Context) (*intent.Defaults, string, error) {
+	if !o.FromCluster {
+		defaults, err := config.Load(o.ConfigFile)
+		if o.ConfigFile == "" {
+			return defaults, "", err
+		}
+		return defaults, "configuration " + o.ConfigFile + ": ", err
 	}
-	return "configuration " + o.ConfigFile + ": "
+	cluster, err := o.Connect()
+	if err != nil {
+		return nil, "", err
+	}
+	found, err := cluster.Configuration(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	if !found.Known {
+		if err := cluster.Gaps.Print(o.ErrOut); err != nil {
+			return nil, "", err
+		}
+		return nil, "", errors.New("the configuration of the cluster's injector is not known, so nothing was printed")
+	}
+	return found.Defaults, "configuration in " + found.Source + ": ", nil
 }
 
 // tell writes to the standard error; where that fails, nobody can be told.

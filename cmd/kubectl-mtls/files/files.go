@@ -1,4 +1,6 @@
-package inject
+// Package files reads the manifests that a command is given: files, folders and the standard
+// input.
+package files
 
 import (
 	"errors"
@@ -10,15 +12,33 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"example.io/mtls-injector/cmd/kubectl-mtls/manifest"
 )
 
-// extensions of the files that are taken from folders, without the dot.
-func extensions() []string { return []string{"yaml", "yml", "json"} }
+// Extensions are those of the files that are taken from folders, without the dot.
+func Extensions() []string { return []string{"yaml", "yml", "json"} }
 
-// read returns the documents of all files, and an error for each document or file that
+// Options name the files.
+type Options struct {
+	// Filenames are files and folders; "-" is the standard input.
+	Filenames []string
+	// Recursive takes the folders in folders as well.
+	Recursive bool
+}
+
+// AddFlags adds -f and -R. verb says what is done with the files.
+func (o *Options) AddFlags(cmd *cobra.Command, verb string) {
+	flags := cmd.Flags()
+	flags.StringArrayVarP(&o.Filenames, "filename", "f", nil, "file or folder to "+verb+", or - for the standard input; may be repeated")
+	flags.BoolVarP(&o.Recursive, "recursive", "R", false, "also take the folders in the folders given with -f")
+	_ = cmd.MarkFlagFilename("filename", Extensions()...) // its error is for unknown flags
+}
+
+// Read returns the documents of all files, and an error for each document or file that
 // cannot be read.
-func (o *Options) read() ([]*manifest.Document, []error) {
+func (o *Options) Read(in io.Reader) ([]*manifest.Document, []error) {
 	var docs []*manifest.Document
 	var errs []error
 	stdinTaken := false
@@ -36,17 +56,17 @@ func (o *Options) read() ([]*manifest.Document, []error) {
 			continue
 		}
 		for _, path := range paths {
-			found, problems := o.readFile(path)
+			found, problems := readFile(path, in)
 			docs, errs = append(docs, found...), append(errs, problems...)
 		}
 	}
 	return docs, errs
 }
 
-func (o *Options) readFile(path string) ([]*manifest.Document, []error) {
+func readFile(path string, in io.Reader) ([]*manifest.Document, []error) {
 	name, load := path, os.ReadFile
 	if path == "-" {
-		name, load = "standard input", func(string) ([]byte, error) { return io.ReadAll(o.In) }
+		name, load = "standard input", func(string) ([]byte, error) { return io.ReadAll(in) }
 	}
 	data, err := load(path)
 	if err != nil {
@@ -78,13 +98,13 @@ func (o *Options) expand(name string) ([]string, error) {
 			return err
 		case entry.IsDir() && path != name && !o.Recursive:
 			return fs.SkipDir
-		case !entry.IsDir() && slices.Contains(extensions(), strings.TrimPrefix(filepath.Ext(path), ".")):
+		case !entry.IsDir() && slices.Contains(Extensions(), strings.TrimPrefix(filepath.Ext(path), ".")):
 			paths = append(paths, path)
 		}
 		return nil
 	})
 	if err == nil && len(paths) == 0 {
-		err = fmt.Errorf("%s: no files that end with .%s", name, strings.Join(extensions(), ", ."))
+		err = fmt.Errorf("%s: no files that end with .%s", name, strings.Join(Extensions(), ", ."))
 	}
 	return paths, err
 }
