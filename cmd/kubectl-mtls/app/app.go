@@ -9,6 +9,7 @@ import (
 	"example.io/mtls-injector/cmd/kubectl-mtls/inject"
 	"example.io/mtls-injector/cmd/kubectl-mtls/policy"
 	"example.io/mtls-injector/cmd/kubectl-mtls/status"
+	"example.io/mtls-injector/cmd/kubectl-mtls/verify"
 )
 
 // NewCommand returns the command `kubectl mtls`. linked is the version that the linker was
@@ -32,6 +33,7 @@ func NewCommand(linked string, streams genericiooptions.IOStreams) *cobra.Comman
 		inject.NewCommand(build.Version, streams),
 		policy.NewCommand(streams),
 		status.NewCommand(streams),
+		verify.NewCommand(streams),
 		version.NewCommand("kubectl-mtls", build),
 	)
 	return root
