@@ -6,6 +6,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"example.io/mtls-injector/cmd/internal/version"
+	"example.io/mtls-injector/cmd/kubectl-mtls/check"
 	"example.io/mtls-injector/cmd/kubectl-mtls/inject"
 	"example.io/mtls-injector/cmd/kubectl-mtls/policy"
 	"example.io/mtls-injector/cmd/kubectl-mtls/status"
@@ -32,6 +33,7 @@ func NewCommand(linked string, streams genericiooptions.IOStreams) *cobra.Comman
 	root.AddCommand(
 		inject.NewCommand(build.Version, streams),
 		policy.NewCommand(streams),
+		check.NewCommand(build.Version, streams),
 		status.NewCommand(streams),
 		verify.NewCommand(streams),
 		version.NewCommand("kubectl-mtls", build),

@@ -165,8 +165,8 @@ func (o *Options) tell(r *Report) error {
 	return o.cluster.Gaps.Print(o.ErrOut)
 }
 
-// clear empties a terminal.
-const clear = "\x1b[H\x1b[2J"
+// emptied empties a terminal.
+const emptied = "\x1b[H\x1b[2J"
 
 // watch shows it whenever it has changed. What fails is told and tried again: a cluster may
 // be away for a while.
@@ -211,7 +211,7 @@ func (o *Options) watch(ctx context.Context) error {
 func (o *Options) show(text string) error {
 	before := ""
 	if printers.AllowsColorOutput(o.Out) {
-		before = clear
+		before = emptied
 	}
 	_, err := fmt.Fprint(o.Out, before+text)
 	return err

@@ -22,6 +22,8 @@ import (
 	admissionclient "k8s.io/client-go/kubernetes/typed/admissionregistration/v1"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
+
+	"example.io/mtls-injector/cmd/internal/smoketest"
 )
 
 // smokeTestOptions are the flags of `mtls-injector smoke-test`.
@@ -137,17 +139,17 @@ func (t *smokeTest) run(ctx context.Context, out io.Writer) error {
 	if problem != nil {
 		return problem
 	}
-	found := judge(pod, t.namespace, t.serviceAccount)
-	for _, text := range found.good {
+	found := smoketest.Judge(pod, t.namespace, t.serviceAccount)
+	for _, text := range found.Good {
 		tell("ok", text)
 	}
-	for _, text := range found.bad {
+	for _, text := range found.Bad {
 		tell("fail", text)
 	}
-	if len(found.bad) > 0 {
+	if len(found.Bad) > 0 {
 		return errors.New("the pod does not come out injected\n" + seeOthers)
 	}
-	tell("ok", found.summary)
+	tell("ok", found.Summary)
 	return nil
 }
 
@@ -191,11 +193,11 @@ func (t *smokeTest) patiently(ctx context.Context, tell func(string)) (*corev1.P
 func (t *smokeTest) try(ctx context.Context) (*corev1.Pod, *notInjectedError) {
 	t.warnings.texts = nil
 	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict}
-	pod, err := t.core.Pods(t.namespace).Create(ctx, smokeTestPod(t.namespace, t.serviceAccount), options)
+	pod, err := t.core.Pods(t.namespace).Create(ctx, smoketest.Pod(t.namespace, t.serviceAccount), options)
 	switch {
 	case err != nil:
 		return nil, t.explain(err)
-	case !hasTrace(pod):
+	case !smoketest.HasTrace(pod):
 		warned := t.warnings.texts
 		p := t.whyNotCalled(ctx)
 		t.warnings.texts = warned

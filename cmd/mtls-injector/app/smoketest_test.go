@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
+	"example.io/mtls-injector/cmd/internal/smoketest"
 	"example.io/mtls-injector/injector"
 	"example.io/mtls-injector/intent"
 )
@@ -198,13 +199,13 @@ func TestSmokeTestIsNotFooled(t *testing.T) {
 
 // TestSmokeTestBySecret: with delivery by Secret there is no CSI volume.
 func TestSmokeTestBySecret(t *testing.T) {
-	pod := smokeTestPod("shop", "default")
+	pod := smoketest.Pod("shop", "default")
 	pod.Annotations[intent.Prefix+"delivery"] = "secret"
 	pod, err := injected(pod)
 	require.NoError(t, err)
-	found := judge(pod, "shop", "default")
-	assert.Empty(t, found.bad)
-	assert.Contains(t, found.good, "volume with the certificate at /etc/tls/server: Secret of the companion Certificate")
+	found := smoketest.Judge(pod, "shop", "default")
+	assert.Empty(t, found.Bad)
+	assert.Contains(t, found.Good, "volume with the certificate at /etc/tls/server: Secret of the companion Certificate")
 }
 
 // TestSmokeTestWaits for what may be over in a moment, and tells of it once.

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"example.io/mtls-injector/cmd/internal/smoketest"
 	"example.io/mtls-injector/intent"
 	"example.io/mtls-injector/webhook"
 )
@@ -42,7 +43,7 @@ func (t *smokeTest) explain(err error) *notInjectedError {
 		return &notInjectedError{what: "the API server does not know who asks: " + text, remedy: "see the credentials that --kubeconfig names"}
 	case apierrors.IsForbidden(err) && strings.Contains(text, textNoRight):
 		return &notInjectedError{what: "no right to create pods: " + text, remedy: fmt.Sprintf("a dry run needs the right, too: "+
-			"kubectl -n %s create role %s --verb=create --resource=pods, and a RoleBinding to it", t.namespace, smokeTestName)}
+			"kubectl -n %s create role %s --verb=create --resource=pods, and a RoleBinding to it", t.namespace, smoketest.Name)}
 	case strings.Contains(text, textDenied):
 		return &notInjectedError{what: "the pod is refused: " + text, remedy: "every such pod of namespace " + t.namespace + " is: " +
 			"see its annotations and the injector's configuration"}
@@ -165,7 +166,7 @@ func (t *smokeTest) notOptedIn(h *hook, have map[string]string) *notInjectedErro
 // notCalled tells what can keep a webhook that selects the namespace from being called.
 func (t *smokeTest) notCalled(h *hook) *notInjectedError {
 	what := "the pod comes out as it went in: " + h.String()
-	switch pod := smokeTestPod(t.namespace, t.serviceAccount); {
+	switch pod := smoketest.Pod(t.namespace, t.serviceAccount); {
 	case !selectorOf(h.ObjectSelector).Matches(labels.Set(pod.Labels)):
 		return &notInjectedError{passing: true, what: fmt.Sprintf("%s takes pods with %s only", what, selectorOf(h.ObjectSelector)),
 			remedy: "see its objectSelector: the smoke test's pod has " + labels.Set(pod.Labels).String()}

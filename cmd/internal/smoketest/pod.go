@@ -1,6 +1,5 @@
-package app
-
-// The pod of the smoke test, and what makes it an injected one. Nothing here asks anybody.
+// Package smoketest knows a pod that every namespace lets in, and what the webhook makes of it.
+package smoketest
 
 import (
 	"encoding/json"
@@ -18,19 +17,20 @@ import (
 )
 
 const (
-	smokeTestName = "mtls-smoke-test"
-	// smokeTestImage is never pulled.
-	smokeTestImage = "registry.k8s.io/pause:3.10"
+	// Name is that of the pod's container, and begins the pod's.
+	Name = "mtls-smoke-test"
+	// image is never pulled.
+	image = "registry.k8s.io/pause:3.10"
 )
 
-// smokeTestPod is a server that every namespace lets in: it keeps to the restricted Pod
+// Pod is a server that every namespace lets in: it keeps to the restricted Pod
 // Security Standard and has the requests and limits that a quota may want.
-func smokeTestPod(namespace, serviceAccount string) *corev1.Pod {
+func Pod(namespace, serviceAccount string) *corev1.Pod {
 	little := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("16Mi")}
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			GenerateName: smokeTestName + "-", Namespace: namespace,
-			Labels: map[string]string{"app.kubernetes.io/name": smokeTestName},
+			GenerateName: Name + "-", Namespace: namespace,
+			Labels: map[string]string{"app.kubernetes.io/name": Name},
 			Annotations: map[string]string{
 				intent.Prefix + "role": string(intent.RoleServer),
 				// Also where the configuration has no variables by default.
@@ -49,7 +49,7 @@ func smokeTestPod(namespace, serviceAccount string) *corev1.Pod {
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
 			Containers: []corev1.Container{{
-				Name: smokeTestName, Image: smokeTestImage,
+				Name: Name, Image: image,
 				Resources: corev1.ResourceRequirements{Requests: little, Limits: little},
 				SecurityContext: &corev1.SecurityContext{
 					AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
@@ -60,30 +60,30 @@ func smokeTestPod(namespace, serviceAccount string) *corev1.Pod {
 	}
 }
 
-// hasTrace reports whether the webhook has left anything in the pod, which had nothing of it.
-func hasTrace(pod *corev1.Pod) bool {
+// HasTrace reports whether the webhook has left anything in the pod, which had nothing of it.
+func HasTrace(pod *corev1.Pod) bool {
 	return pod.Labels[intent.LabelInjected] != "" || pod.Annotations[intent.AnnotationStatus] != ""
 }
 
-// judgement is what an injected pod has, and what it lacks.
-type judgement struct {
-	good, bad []string
-	summary   string
+// Judgement is what an injected pod has, and what it lacks.
+type Judgement struct {
+	Good, Bad []string
+	Summary   string
 }
 
 // check notes a text as good, or else what is wrong.
-func (j *judgement) check(good bool, text, wrong string) {
+func (j *Judgement) check(good bool, text, wrong string) {
 	if good {
-		j.good = append(j.good, text)
+		j.Good = append(j.Good, text)
 	} else {
-		j.bad = append(j.bad, wrong)
+		j.Bad = append(j.Bad, wrong)
 	}
 }
 
-// judge looks at all that the injection promises to a server: that it says so, and that what
+// Judge looks at all that the injection promises to a server: that it says so, and that what
 // it says is there.
-func judge(pod *corev1.Pod, namespace, serviceAccount string) judgement {
-	var j judgement
+func Judge(pod *corev1.Pod, namespace, serviceAccount string) Judgement {
+	var j Judgement
 	label := pod.Labels[intent.LabelInjected]
 	j.check(label == "true", "label "+intent.LabelInjected+`: "true"`, fmt.Sprintf(`label %s is %q, not "true"`, intent.LabelInjected, label))
 
@@ -102,13 +102,13 @@ func judge(pod *corev1.Pod, namespace, serviceAccount string) judgement {
 		fmt.Sprintf("annotation %s: mtls-injector %s, %s", intent.AnnotationStatus, status.Version, status.SPIFFE),
 		fmt.Sprintf("annotation %s is not that of a server spiffe://…%s with an issuer: %s", intent.AnnotationStatus, identity, text))
 
-	i := slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == smokeTestName })
+	i := slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == Name })
 	if i < 0 {
-		j.check(false, "", "container "+smokeTestName+" is gone")
+		j.check(false, "", "container "+Name+" is gone")
 		return j
 	}
 	j.wiring(pod, &pod.Spec.Containers[i], &status)
-	j.summary = fmt.Sprintf("pod comes out injected: role %s, issuer %s, names %s", status.Role, status.Issuer, namesOf(&status))
+	j.Summary = fmt.Sprintf("pod comes out injected: role %s, issuer %s, names %s", status.Role, status.Issuer, namesOf(&status))
 	return j
 }
 
@@ -118,7 +118,7 @@ func namesOf(status *injector.Status) string {
 }
 
 // wiring looks at the variables, and at the volumes behind the files that they name.
-func (j *judgement) wiring(pod *corev1.Pod, container *corev1.Container, status *injector.Status) {
+func (j *Judgement) wiring(pod *corev1.Pod, container *corev1.Container, status *injector.Status) {
 	values := map[string]string{}
 	for _, variable := range container.Env {
 		values[variable.Name] = variable.Value
