@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/x509"
@@ -207,30 +206,33 @@ func (o *Options) learnCurrent(ctx context.Context, f *facts, pod *corev1.Pod) e
 		f.NoCurrent = "there are no CertificateRequests: cert-manager is not installed"
 		return nil
 	}
-	newest := newestOf(list.Items, pod, f.Intent)
-	if newest == nil {
-		f.NoCurrent = "no CertificateRequest of the pod or its companion has been signed, so what was issued last is not known"
-		return nil
+	for _, r := range newestOf(list.Items, pod, f.Intent) {
+		chain := parse(r.Status.Certificate)
+		f.Current = append(f.Current, diagnose.Issued{Certificate: chain[0], Source: "CertificateRequest " + r.Name})
+		f.Intermediates = append(f.Intermediates, chain[1:]...)
 	}
-	chain := parse(newest.Status.Certificate)
-	f.Current, f.Intermediates = chain[0], chain[1:]
-	f.CurrentName = "CertificateRequest " + newest.Name
+	if len(f.Current) == 0 {
+		f.NoCurrent = "no CertificateRequest of the pod or its companion has been signed, so what was issued last is not known"
+	}
 	return nil
 }
 
-// newestOf returns the newest signed request of the pod's injected volume, or of the
-// companion whose Secret it mounts.
-func newestOf(requests []cmapi.CertificateRequest, pod *corev1.Pod, in *intent.Intent) *cmapi.CertificateRequest {
+// newestOf returns the newest signed request of each of the pod's volumes, or of the companion
+// whose Secret it mounts, the newest first.
+func newestOf(requests []cmapi.CertificateRequest, pod *corev1.Pod, in *intent.Intent) []cmapi.CertificateRequest {
 	requests = slices.DeleteFunc(requests, func(r cmapi.CertificateRequest) bool {
 		return !isFor(&r, pod, in) || len(parse(r.Status.Certificate)) == 0
 	})
-	if len(requests) == 0 {
-		return nil
-	}
 	slices.SortFunc(requests, func(a, b cmapi.CertificateRequest) int {
-		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), bytes.Compare([]byte(a.Name), []byte(b.Name)))
+		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
 	})
-	return &requests[0]
+	seen := map[string]bool{}
+	return slices.DeleteFunc(requests, func(r cmapi.CertificateRequest) bool {
+		volume := r.Labels[volumeOf]
+		again := seen[volume]
+		seen[volume] = true
+		return again
+	})
 }
 
 func isFor(r *cmapi.CertificateRequest, pod *corev1.Pod, in *intent.Intent) bool {

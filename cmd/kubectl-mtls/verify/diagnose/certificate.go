@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -235,14 +236,40 @@ func (j *judge) current() {
 	leaf := j.leaf()
 	switch {
 	case leaf == nil:
-	case j.Current == nil:
+		return
+	case len(j.Current) == 0:
 		j.notChecked(checkCurrent, j.NoCurrent)
-	case j.Current.Equal(leaf):
-		j.ok(checkCurrent, "the certificate that was issued last ("+j.CurrentName+") is served")
-	case leaf.NotBefore.Before(j.Current.NotBefore) || leaf.NotAfter.Before(j.Current.NotAfter):
-		j.fault(Stale, fmt.Sprintf("a certificate of %s is served, and %s has a newer one of %s",
-			stamp(leaf.NotBefore), j.CurrentName, stamp(j.Current.NotBefore)))
-	default:
-		j.notChecked(checkCurrent, "the served certificate is none of those that were issued for the pod as far as "+j.CurrentName+" tells")
+		return
 	}
+	for _, issued := range j.Current {
+		if issued.Equal(leaf) {
+			j.ok(checkCurrent, "the certificate that was issued last ("+issued.Source+") is served")
+			return
+		}
+	}
+	for _, issued := range j.Current {
+		if isOlder(leaf, issued.Certificate) {
+			j.fault(Stale, fmt.Sprintf("a certificate of %s is served, and %s has a newer one of %s",
+				stamp(leaf.NotBefore), issued.Source, stamp(issued.NotBefore)))
+			return
+		}
+	}
+	j.fault(OtherFiles, fmt.Sprintf("the certificate that is served (%s, signed by %s) is none that was issued for the pod; the last is that of %s",
+		describe(leaf), leaf.Issuer, j.Current[0].Source))
+}
+
+// isOlder reports whether the certificate is an older one of the same kind: the same CA made
+// it for the same names.
+func isOlder(certificate, than *x509.Certificate) bool {
+	return bytes.Equal(certificate.RawIssuer, than.RawIssuer) && slices.Equal(certificate.DNSNames, than.DNSNames) &&
+		slices.Equal(uris(certificate), uris(than)) &&
+		(certificate.NotBefore.Before(than.NotBefore) || certificate.NotAfter.Before(than.NotAfter))
+}
+
+func uris(certificate *x509.Certificate) []string {
+	texts := make([]string, len(certificate.URIs))
+	for i := range certificate.URIs {
+		texts[i] = certificate.URIs[i].String()
+	}
+	return texts
 }

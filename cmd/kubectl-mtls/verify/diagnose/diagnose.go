@@ -69,11 +69,10 @@ type Facts struct {
 	BundleFault Fault
 	NoBundle    string
 
-	// Current is the certificate that was last issued for the pod, CurrentName where that
-	// stands.
-	Current     *x509.Certificate
-	CurrentName string
-	NoCurrent   string
+	// Current are the certificates that were last issued for the pod, one for each of its
+	// volumes.
+	Current   []Issued
+	NoCurrent string
 	// Intermediates are certificates of CAs that came with what was issued for the pod.
 	Intermediates []*x509.Certificate
 
@@ -84,6 +83,14 @@ type Facts struct {
 
 	// Software is what serves, as far as the pod tells: the images of its containers.
 	Software Software
+}
+
+// Issued is a certificate that was issued for the pod.
+type Issued struct {
+	*x509.Certificate
+
+	// Source says where it stands, such as "CertificateRequest a".
+	Source string
 }
 
 // Report is everything that was found.

@@ -45,6 +45,7 @@ const (
 	NotYetValid    Fault = "not-yet-valid"
 	RenewalOverdue Fault = "renewal-overdue"
 	Stale          Fault = "stale"
+	OtherFiles     Fault = "other-files"
 )
 
 // row is a fault in the table.
@@ -113,7 +114,7 @@ var faults = [...]row{
 	{CAExpired, checkTrust, Failure, "peers refuse all that an expired CA has signed", "roll the CA over (docs/trust.md)"},
 	{CAReplaced, checkTrust, Failure, "the bundle has a CA of that name with another key, so the chain does not verify",
 		"the CA was replaced, not rolled over: have the certificate issued anew, and both CAs in the bundle meanwhile (docs/trust.md)"},
-	{UnknownCA, checkTrust, Failure, "peers that trust the same bundle refuse the server", loadInjected + ", or put the CA into the bundle"},
+	{UnknownCA, checkTrust, Failure, "peers that trust the same bundle refuse the server", loadInjected + ", or put the CA into the bundle; if it is an intermediate, serve its certificate along"},
 	{SelfSigned, checkTrust, Failure, "peers that trust the bundle refuse the server", loadInjected},
 	{ChainGap, checkTrust, Failure, "the certificate was signed by an intermediate that is neither sent nor trusted: only peers that know it by chance get through",
 		"serve the whole of tls.crt, which holds the intermediates, and not only its first certificate"},
@@ -138,6 +139,7 @@ var faults = [...]row{
 	{RenewalOverdue, checkExpiry, Warning, "it should have been renewed by now, and will expire", "see `kubectl get certificaterequests` and `kubectl describe` the pod: why is it not renewed, or not loaded?"},
 	{Stale, checkCurrent, Failure, "the files were renewed and the program serves the old ones, until they expire",
 		"reload or restart it; have that done for you with the annotation reload: restart or signal"},
+	{OtherFiles, checkCurrent, Warning, "what is issued for the pod is renewed in time, and what the program serves is not", loadInjected},
 }
 
 func (f Fault) row() row {

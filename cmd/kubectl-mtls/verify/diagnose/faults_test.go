@@ -15,9 +15,10 @@ import (
 	"testing"
 	"time"
 
-	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.io/mtls-injector/cmd/kubectl-mtls/verify/probe"
 )
 
 // nginx answers as it does: the handshake passes whatever the client shows.
@@ -236,8 +237,11 @@ func TestFaults(t *testing.T) {
 		}, map[Fault]string{RenewalOverdue: "expires at " + stamp(now.Add(160*time.Hour)) + ", in 6 days, and was to be renewed 720h before"}},
 		"not reloaded": {func(_ *testing.T, s *scene) {
 			newer := s.ca.leaf(func(c *x509.Certificate) { c.NotBefore = now.Add(-time.Minute); c.NotAfter = now.Add(2160 * time.Hour) })
-			s.facts.Current = newer.Leaf
+			s.facts.Current = issued(newer)
 		}, map[Fault]string{Stale: "a certificate of " + stamp(now.Add(-time.Hour)) + " is served, and CertificateRequest a has a newer one of " + stamp(now.Add(-time.Minute))}},
+		"files of somebody else": {func(_ *testing.T, s *scene) {
+			s.facts.Current = issued(s.ca.leaf(func(c *x509.Certificate) { c.DNSNames = []string{"orders"} }))
+		}, map[Fault]string{OtherFiles: "the certificate that is served (orders, signed by CN=the CA) is none that was issued for the pod; the last is that of CertificateRequest a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -315,4 +319,43 @@ type peeked struct {
 
 func (p *peeked) Read(b []byte) (int, error) { return p.reader.Read(b) }
 
-var _ = cmapi.RSAKeyAlgorithm
+// What no server of today can be made to serve.
+func TestWeakSignature(t *testing.T) {
+	s := newScene(t)
+	leaf := *s.ca.leaf().Leaf
+	leaf.SignatureAlgorithm = x509.SHA1WithRSA
+	report := Judge(s.facts, &probe.Result{First: probe.Attempt{Completed: true, Certificates: []*x509.Certificate{&leaf}}})
+	assert.Contains(t, report.Findings, Finding{
+		Check: checkKey, Severity: Failure, Fault: WeakSignature, Seen: "the certificate is signed with SHA1-RSA",
+		Why: "peers of today refuse such a signature", Remedy: "have the CA sign with SHA-256 or better",
+	})
+}
+
+// Each fault is in the table once, in the order in which it is declared, and has a test above.
+func TestTable(t *testing.T) {
+	seen := map[Fault]bool{}
+	for _, row := range faults {
+		assert.False(t, seen[row.fault], row.fault)
+		seen[row.fault] = true
+		assert.Contains(t, []Severity{Warning, Failure}, row.severity, row.fault)
+	}
+	for _, a := range advices {
+		for _, fault := range a.faults {
+			assert.True(t, seen[fault], fault)
+		}
+	}
+	all := hintsFor(NotDemanded, "")
+	require.Len(t, all, 3, "of whatever software it may be")
+	assert.Equal(t, all[:1], hintsFor(NotDemanded, Nginx))
+}
+
+func TestSoftware(t *testing.T) {
+	for name, want := range map[string]Software{
+		"registry.example.io/nginx:1.26": Nginx, "openresty/openresty": Nginx, "envoyproxy/envoy:v1.35": Envoy, "app": "",
+	} {
+		assert.Equal(t, want, SoftwareOf(name), name)
+	}
+	assert.Equal(t, Go, softwareOf("", &probe.Result{Plain: &probe.Answer{Body: goPlaintext + ".\n"}}))
+	assert.Equal(t, Envoy, softwareOf(Nginx, &probe.Result{First: probe.Attempt{Answer: &probe.Answer{Server: "envoy"}}}))
+	assert.Equal(t, Nginx, softwareOf(Nginx, &probe.Result{}))
+}

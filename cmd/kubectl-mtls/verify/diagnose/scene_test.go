@@ -139,7 +139,7 @@ func newScene(t testing.TB) *scene {
 			Identity: intent.Identity{SPIFFEID: spiffeID, DNSNames: []string{service, "orders"}},
 		},
 		Bundle: []*x509.Certificate{s.ca.cert}, BundleName: "ConfigMap mtls-ca-bundle, key ca.crt",
-		Current: served.Leaf, CurrentName: "CertificateRequest a", OwnSource: "issued by ClusterIssuer/internal for the check",
+		Current: issued(served), OwnSource: "issued by ClusterIssuer/internal for the check",
 	}
 	return s
 }
@@ -147,7 +147,11 @@ func newScene(t testing.TB) *scene {
 // serve has the server serve this certificate, which is the current one.
 func (s *scene) serve(certificate tls.Certificate) {
 	s.tls.Certificates = []tls.Certificate{certificate}
-	s.facts.Current = certificate.Leaf
+	s.facts.Current = issued(certificate)
+}
+
+func issued(certificate tls.Certificate) []Issued {
+	return []Issued{{Certificate: certificate.Leaf, Source: "CertificateRequest a"}}
 }
 
 // judge starts the server, looks at it and judges.

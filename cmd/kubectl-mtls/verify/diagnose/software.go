@@ -96,7 +96,7 @@ var advices = [...]advice{
 	{[]Fault{Stale, Expired, RenewalOverdue}, Hint{Nginx, "it reads its files at start and at `nginx -s reload` only: reload: signal sends it SIGHUP; never mount the files by subPath, which never changes"}},
 	{[]Fault{Stale, Expired, RenewalOverdue}, Hint{Go, "ListenAndServeTLS and LoadX509KeyPair read once: use tls.Config.GetCertificate with a watcher, or reload: restart"}},
 	{[]Fault{Stale, Expired, RenewalOverdue}, Hint{Envoy, "files named in the static configuration are read once: give them by SDS (path_config_source) with watched_directory"}},
-	{[]Fault{UnknownCA, SelfSigned, MissingNames, NoNames, OtherSPIFFEID}, Hint{Nginx, "see ssl_certificate in `nginx -T`: a certificate that the image brought along may be served"}},
+	{[]Fault{UnknownCA, SelfSigned, MissingNames, NoNames, OtherSPIFFEID, OtherFiles}, Hint{Nginx, "see ssl_certificate in `nginx -T`: a certificate that the image brought along may be served"}},
 	{[]Fault{NotListening}, Hint{Nginx, "it does not start if a certificate cannot be loaded: `kubectl logs` says \"cannot load certificate\" or \"Permission denied\""}},
 }
 
