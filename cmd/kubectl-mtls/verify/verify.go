@@ -17,7 +17,6 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/kubernetes"
@@ -244,7 +243,7 @@ func (o *Options) forward(pod *corev1.Pod, port int) (dialer, error) {
 
 // mayNot explains an error of the port-forward.
 func (o *Options) mayNot(err error, pod *corev1.Pod) error {
-	if !apierrors.IsForbidden(err) {
+	if !probe.IsForbidden(err) {
 		return err
 	}
 	o.cluster.Gaps.Add(kube.Gap{

@@ -30,7 +30,6 @@ import (
 	"github.com/stretchr/testify/require"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -341,7 +340,7 @@ func TestErrors(t *testing.T) {
 		"no issuer":         {target: "plain", port: "1", set: func(s *stand) { s.Issue = true }, want: "--issue: the pod is none of those that get a certificate (no-role), so it has no issuer; --client-cert-file shows a certificate of yours"},
 		"no port-forward": {target: podName, set: func(s *stand) {
 			s.dial = func(*corev1.Pod, int) (dialer, error) {
-				return nil, apierrors.NewForbidden(schema.GroupResource{Resource: "pods/portforward"}, podName, nil)
+				return nil, errors.New(`port-forward: unable to upgrade connection: pods "a" is forbidden: no`)
 			}
 		}, want: "you may not forward a port of the pod"},
 	} {

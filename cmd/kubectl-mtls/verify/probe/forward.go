@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	streaming "k8s.io/streaming/pkg/httpstream"
 )
 
 // Forward is the way to a port of a pod that `kubectl port-forward` takes, without a local
@@ -29,8 +31,13 @@ type Forward struct {
 	requests int
 }
 
-// NewForward opens the way. url is that of the pod's subresource portforward. An error may be
-// a refusal of the API server, by its own type.
+// IsForbidden reports whether the user may not take the way. The API server's status comes
+// through an upgrade as its text only.
+func IsForbidden(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "unable to upgrade connection: ") && strings.Contains(err.Error(), "is forbidden: ")
+}
+
+// NewForward opens the way. url is that of the pod's subresource portforward.
 func NewForward(config *rest.Config, url *url.URL, port int) (*Forward, error) {
 	transport, upgrader, err := spdy.RoundTripperFor(config)
 	if err != nil {
@@ -41,9 +48,10 @@ func NewForward(config *rest.Config, url *url.URL, port int) (*Forward, error) {
 	if err != nil {
 		return nil, fmt.Errorf("port-forward: %w", err)
 	}
-	// As kubectl does: the newer way, and the older one where a server or proxy lacks it.
+	// As kubectl does: the newer way, and the older one where a server or proxy lacks it, or
+	// the user has only the right of the older one. Each way has its own type of error.
 	dialer = portforward.NewFallbackDialer(tunnel, dialer, func(err error) bool {
-		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+		return httpstream.IsUpgradeFailure(err) || streaming.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	})
 	connection, _, err := dialer.Dial(portforward.PortForwardProtocolV1Name)
 	if err != nil {
