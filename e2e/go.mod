@@ -16,6 +16,7 @@ require (
 	golang.org/x/sys v0.48.0
 	k8s.io/api v0.36.6
 	k8s.io/apimachinery v0.36.6
+	k8s.io/cli-runtime v0.36.6
 	k8s.io/client-go v0.36.6
 	k8s.io/klog/v2 v2.140.0
 	k8s.io/kubelet v0.36.2
@@ -46,7 +47,6 @@ require (
 	github.com/xlab/treeprint v1.2.0 // indirect
 	golang.org/x/sync v0.23.0 // indirect
 	gomodules.xyz/jsonpatch/v2 v2.5.0 // indirect
-	k8s.io/cli-runtime v0.36.6 // indirect
 	k8s.io/kube-aggregator v0.36.2 // indirect
 	k8s.io/streaming v0.36.6 // indirect
 	sigs.k8s.io/kustomize/api v0.21.1 // indirect

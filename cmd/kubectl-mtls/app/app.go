@@ -12,6 +12,7 @@ import (
 	"example.io/mtls-injector/cmd/kubectl-mtls/migrate"
 	"example.io/mtls-injector/cmd/kubectl-mtls/policy"
 	"example.io/mtls-injector/cmd/kubectl-mtls/status"
+	"example.io/mtls-injector/cmd/kubectl-mtls/verify"
 )
 
 // NewCommand returns the command `kubectl mtls`. linked is the version that the linker was
@@ -39,6 +40,7 @@ func NewCommand(linked string, streams genericiooptions.IOStreams) *cobra.Comman
 		policy.NewCommand(streams),
 		check.NewCommand(build.Version, streams),
 		status.NewCommand(streams),
+		verify.NewCommand(streams),
 		version.NewCommand("kubectl-mtls", build),
 	)
 	return root
