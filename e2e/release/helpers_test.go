@@ -7,11 +7,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"example.io/mtls-injector/e2e/internal/binaries"
 	"example.io/mtls-injector/e2e/page"
 	"example.io/mtls-injector/e2e/release"
 )
@@ -54,24 +56,33 @@ func admit(ctx context.Context, namespace string) error {
 }
 
 // pageOf returns a function that runs the commands that a page of the documentation has under
-// a name, where there are the chart and the release's values, and returns what they print.
+// a name, where there are the chart, the examples and the release's values. It wants what the page
+// shows to be printed, and returns all that is.
 func pageOf(t *testing.T, file string) func(name string) string {
 	t.Helper()
 	root := filepath.Dir(filepath.Dir(stage.Chart))
-	scripts, err := page.Scripts(filepath.Join(root, file))
+	steps, err := page.Steps(filepath.Join(root, file))
 	require.NoError(t, err)
 	dir := t.TempDir()
-	require.NoError(t, os.Symlink(filepath.Dir(stage.Chart), filepath.Join(dir, "charts")))
-	shell, err := page.NewShell(dir, t.TempDir(), stage.Kubeconfig, map[string]string{"helm": stage.Helm.Path, "kubectl": stage.Kubectl})
+	for _, folder := range []string{"charts", "examples"} {
+		require.NoError(t, os.Symlink(filepath.Join(root, folder), filepath.Join(dir, folder)))
+	}
+	product, err := binaries.EnsureProduct(t.Context(), nil)
+	require.NoError(t, err)
+	shell, err := page.NewShell(dir, t.TempDir(), stage.Kubeconfig, map[string]string{
+		"helm": stage.Helm.Path, "kubectl": stage.Kubectl, "kubectl-mtls": product.Plugin,
+	})
 	require.NoError(t, err)
 	return func(name string) string {
 		t.Helper()
-		require.Contains(t, scripts, name)
+		at := slices.IndexFunc(steps, func(step page.Step) bool { return step.Name == name })
+		require.GreaterOrEqual(t, at, 0, "%s has no commands called %s", file, name)
 		if values, err := stage.Helm.Run(t.Context(), "get", "values", release.Name, "-n", release.Namespace, "-o", "yaml"); err == nil {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "values.yaml"), []byte(values), 0o600))
 		}
-		out, err := shell.Run(t.Context(), scripts[name])
+		out, err := shell.Run(t.Context(), steps[at].Script)
 		require.NoError(t, err)
+		require.Empty(t, steps[at].Missing(out), "%s printed\n%s", name, out)
 		return out
 	}
 }

@@ -38,6 +38,8 @@ func TestREADME(t *testing.T) {
 		}
 		return nil
 	}))
+	assert.Regexp(t, `(?m)^shop +Deployment/orders +server +1/1 +0 +ready `, run("explain"), "as the README shows it")
+	run("offline")
 	assert.Contains(t, run("dashboard"), "mtls-injector-dashboard")
 
 	assert.Equal(t, []string{"CN=mtls-ca-a"}, shop.signers(t))
