@@ -150,7 +150,7 @@ func TestStartGuard(t *testing.T) {
 	r.waitForMetric("mtls_agent_files_valid", "1")
 	assert.NotEqual(t, "0", r.metric("mtls_agent_certificate_not_after_timestamp_seconds"))
 	assert.NotEmpty(t, cert.NotAfter)
-	assert.Equal(t, "1", r.metric(`mtls_agent_build_info{go_version="`+runtime.Version()+`",version="v1"}`))
+	assert.Equal(t, "1", r.metric(`mtls_agent_build_info{version="v1",go_version="`+runtime.Version()+`"}`))
 	assert.Equal(t, "0", r.metric(`mtls_agent_reloads_total{result="success"}`))
 	r.stop()
 	require.NoError(t, <-r.ended)

@@ -23,7 +23,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/e2e/cluster/clustertest"
@@ -204,13 +203,13 @@ func (r *rotation) serve(s rotationServer) {
 	container := corev1.Container{
 		Name: "app", Image: s.image, ImagePullPolicy: corev1.PullNever,
 		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr.To(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		},
 		ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{
 			TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(rotationPort)}}},
 	}
 	spec := corev1.PodSpec{SecurityContext: &corev1.PodSecurityContext{
-		RunAsNonRoot: ptr.To(true), RunAsUser: &s.user, RunAsGroup: &s.user,
+		RunAsNonRoot: new(true), RunAsUser: &s.user, RunAsGroup: &s.user,
 		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}}
 	if s.nginx {
@@ -224,7 +223,7 @@ func (r *rotation) serve(s rotationServer) {
 	require.NoError(r, r.Client.Create(r.Context(), &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
 		Selector: &metav1.LabelSelector{MatchLabels: labels},
 		Strategy: appsv1.DeploymentStrategy{RollingUpdate: &appsv1.RollingUpdateDeployment{
-			MaxUnavailable: ptr.To(intstr.FromInt32(0)), MaxSurge: ptr.To(intstr.FromInt32(1))}},
+			MaxUnavailable: new(intstr.FromInt32(0)), MaxSurge: new(intstr.FromInt32(1))}},
 		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: r.annotated(append(s.annotations, "role=server")...)}, Spec: spec},
 	}}))
 }
@@ -257,7 +256,7 @@ func (r *rotation) watchFromOutside(servers []rotationServer) {
 	}
 	pod := newPod(r.namespace, observer, debimage.Curl().Reference())
 	pod.Annotations = r.annotated("role=client", "companion=false")
-	pod.Spec.TerminationGracePeriodSeconds = ptr.To[int64](1)
+	pod.Spec.TerminationGracePeriodSeconds = new(int64(1))
 	user := int64(debimage.Curl().User)
 	pod.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &user, RunAsGroup: &user}
 	pod.Spec.Containers[0].Command = []string{"sh", "-c", observe}
