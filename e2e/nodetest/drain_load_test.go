@@ -22,9 +22,9 @@ import (
 
 // How the load is made: so many callers of each kind, and how long each waits between two calls.
 const (
-	callers   = 4
-	pause     = 20 * time.Millisecond
-	callLimit = 10 * time.Second
+	drainCallers = 4
+	pause        = 20 * time.Millisecond
+	callLimit    = 10 * time.Second
 )
 
 // tally counts calls.
@@ -91,7 +91,7 @@ func (l *load) during(t *testing.T, do func()) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	var ended sync.WaitGroup
-	for range callers {
+	for range drainCallers {
 		ended.Go(func() { l.call(ctx, false, &l.kept) })
 		ended.Go(func() { l.call(ctx, true, &l.fresh) })
 	}
