@@ -71,7 +71,7 @@ test-e2e: ## Run the tests on a real control plane; the first run builds it
 .PHONY: test-node
 test-node: ## Run the tests on a real node, with containers; needs root, Linux, apt-get; RUN=TestX selects, KEEP=1, LONG=1
 	@echo "== tests on a real node: building"
-	@cd e2e && LONG=$(LONG) KEEP=$(KEEP) go test -tags node -v -parallel 32 -timeout 90m $(if $(RUN),-run '$(RUN)') ./nodetest
+	@cd e2e && LONG=$(LONG) KEEP=$(KEEP) go test -tags node -v -p 1 -parallel 32 -timeout 90m $(if $(RUN),-run '$(RUN)') ./debimage ./nodetest
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10m); FUZZ=Name selects

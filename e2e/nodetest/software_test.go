@@ -76,7 +76,7 @@ type software struct {
 }
 
 // newSoftware makes the namespace, with the configuration of all software, and a certificate of
-// another CA for clients to try.
+// another CA for clients and servers to try.
 func newSoftware(t *testing.T, delivery string, m *matrix) *software {
 	t.Helper()
 	s := &software{T: t, Node: theNode(t), matrix: m, namespace: newNamespace(t, "test=software"), delivery: delivery}
@@ -95,7 +95,8 @@ func newSoftware(t *testing.T, delivery string, m *matrix) *software {
 	require.NoError(t, err)
 	pair, err := ca.Issue(&x509.Certificate{
 		URIs:        []*url.URL{{Scheme: "spiffe", Host: "cluster.local", Path: "/ns/" + s.namespace + "/sa/default"}},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		DNSNames:    []string{serverNamed("Go").workload(foreignName), serverNamed("PostgreSQL").workload(foreignName)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	})
 	require.NoError(t, err)
 	require.NoError(t, s.Client.Create(t.Context(), &corev1.Secret{
@@ -115,6 +116,8 @@ func (s *software) run() {
 	for _, one := range clients() {
 		s.start(one)
 	}
+	s.serveForeign(serverNamed("Go"))
+	s.serveForeign(serverNamed("PostgreSQL"))
 	for _, one := range servers() {
 		s.Run(one.name, func(t *testing.T) {
 			t.Parallel()
