@@ -156,10 +156,10 @@ func (s *software) start(one *caller) {
 		s.ownGroup(&pod)
 	}
 	mountForeign(&pod.Spec)
-	require.NoError(s, s.Client.Create(s.Context(), &corev1.Pod{
+	s.create(&corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: one.pod(), Annotations: pod.Annotations, Labels: map[string]string{"app": one.pod()}},
 		Spec:       pod.Spec,
-	}))
+	})
 }
 
 // call has the client call once, and returns all that it prints.

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/e2e/debimage"
 	"example.io/mtls-injector/intent"
@@ -185,12 +184,12 @@ func (s *software) deploy(name string, port int32, pod *corev1.PodTemplateSpec) 
 	s.Helper()
 	pod.Labels = map[string]string{"app": name}
 	meta := metav1.ObjectMeta{Namespace: s.namespace, Name: name}
-	require.NoError(s, s.Client.Create(s.Context(), &corev1.Service{
+	s.create(&corev1.Service{
 		ObjectMeta: meta, Spec: corev1.ServiceSpec{Selector: pod.Labels, Ports: []corev1.ServicePort{{Port: port}}},
-	}))
-	require.NoError(s, s.Client.Create(s.Context(), &appsv1.Deployment{
+	})
+	s.create(&appsv1.Deployment{
 		ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: pod.Labels}, Template: *pod},
-	}))
+	})
 }
 
 // annotations are those of a pod that is to see a renewal. The CSI driver renews when it is time
@@ -284,12 +283,12 @@ func (s *software) impostor(one *server, pod *corev1.Pod) string {
 	name := "not-" + one.workload("none")
 	meta := metav1.ObjectMeta{Namespace: s.namespace, Name: name}
 	service := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: one.port}}}}
-	require.NoError(s, client.IgnoreAlreadyExists(s.Client.Create(s.Context(), service)))
+	s.create(service)
 	meta.Labels = map[string]string{discoveryv1.LabelServiceName: name}
-	require.NoError(s, client.IgnoreAlreadyExists(s.Client.Create(s.Context(), &discoveryv1.EndpointSlice{
+	s.create(&discoveryv1.EndpointSlice{
 		ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4,
 		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{pod.Status.PodIP}}},
 		Ports:     []discoveryv1.EndpointPort{{Port: &one.port}},
-	})))
+	})
 	return name
 }

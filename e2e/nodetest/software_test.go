@@ -13,7 +13,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/e2e/cluster/clustertest"
 	"example.io/mtls-injector/e2e/debimage"
@@ -88,9 +90,9 @@ func newSoftware(t *testing.T, delivery string, m *matrix) *software {
 		require.NoError(t, err)
 		config[filepath.Base(file)] = string(data)
 	}
-	require.NoError(t, s.Client.Create(t.Context(), &corev1.ConfigMap{
+	s.create(&corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: configName}, Data: config,
-	}))
+	})
 	ca, err := authority.New("Another CA")
 	require.NoError(t, err)
 	pair, err := ca.Issue(&x509.Certificate{
@@ -99,10 +101,10 @@ func newSoftware(t *testing.T, delivery string, m *matrix) *software {
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	})
 	require.NoError(t, err)
-	require.NoError(t, s.Client.Create(t.Context(), &corev1.Secret{
+	s.create(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: foreignName}, Type: corev1.SecretTypeTLS,
 		Data: map[string][]byte{corev1.TLSCertKey: pair.Cert, corev1.TLSPrivateKeyKey: pair.Key},
-	}))
+	})
 	return s
 }
 
@@ -130,6 +132,19 @@ func (s *software) run() {
 			s.with(t).checkClient(one)
 		})
 	}
+}
+
+// create creates an object as a controller would: a webhook that has not answered in time on a
+// busy machine is asked again.
+func (s *software) create(object client.Object) {
+	s.Helper()
+	require.NoError(s, s.WaitFor(s.patient(), "an object to be taken", func(ctx context.Context) error {
+		err := s.Client.Create(ctx, object)
+		if err != nil && !apierrors.IsInternalError(err) && !apierrors.IsTimeout(err) && !apierrors.IsAlreadyExists(err) {
+			require.NoError(s, err)
+		}
+		return client.IgnoreAlreadyExists(err)
+	}))
 }
 
 // with is the same for a subtest.
