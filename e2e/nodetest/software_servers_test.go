@@ -159,8 +159,8 @@ func (s *software) serve(one *server, reload string) {
 func (s *software) serveForeign(one *server) {
 	s.Helper()
 	pod := one.pod(nil)
-	mountForeign(&pod.Spec)
 	pod.Spec.SecurityContext.FSGroup = pod.Spec.SecurityContext.RunAsGroup
+	mountForeign(&pod.Spec)
 	for variable, file := range map[string]string{"CERT": "tls.crt", "KEY": "tls.key"} {
 		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "MTLS_SERVER_" + variable, Value: "/foreign/" + file})
 	}
