@@ -13,9 +13,9 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/e2e/debimage"
 	"example.io/mtls-injector/intent"
@@ -110,6 +110,8 @@ func (s *server) pod(annotations map[string]string) corev1.PodTemplateSpec {
 func template(image *debimage.Spec, config, annotations map[string]string) corev1.PodTemplateSpec {
 	c := corev1.Container{
 		Name: "app", Image: image.Reference(), ImagePullPolicy: corev1.PullNever,
+		// A share of a busy machine, where pods without one would get nothing for minutes.
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("25m")}},
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		},
@@ -145,20 +147,49 @@ func (s *software) serve(one *server, reload string) {
 	if reload == "signal" {
 		annotations["reload-signal"] = one.signal
 	}
-	name := one.workload(reload)
-	labels := map[string]string{"app": name}
 	pod := one.pod(annotations)
-	pod.Labels = labels
 	if one.group {
 		s.ownGroup(&pod)
 	}
+	s.deploy(one.workload(reload), one.port, &pod)
+}
+
+// serveForeign deploys the server with a certificate of another CA. It is not injected: there is
+// no role.
+func (s *software) serveForeign(one *server) {
+	s.Helper()
+	pod := one.pod(nil)
+	pod.Spec.SecurityContext.FSGroup = pod.Spec.SecurityContext.RunAsGroup
+	mountForeign(&pod.Spec)
+	for variable, file := range map[string]string{"CERT": "tls.crt", "KEY": "tls.key"} {
+		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "MTLS_SERVER_" + variable, Value: "/foreign/" + file})
+	}
+	pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "MTLS_CA_CERT", Value: "/foreign/tls.crt"})
+	s.deploy(one.workload(foreignName), one.port, &pod)
+}
+
+// mountForeign gives a pod the pair of another CA, for its group alone if it has one.
+func mountForeign(pod *corev1.PodSpec) {
+	source := &corev1.SecretVolumeSource{SecretName: foreignName}
+	if pod.SecurityContext.FSGroup != nil {
+		source.DefaultMode = new(int32(0o440))
+	}
+	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: foreignName, VolumeSource: corev1.VolumeSource{Secret: source}})
+	c := &pod.Containers[0]
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: foreignName, MountPath: "/foreign", ReadOnly: true})
+}
+
+// deploy makes a Deployment of one pod behind a Service of its name.
+func (s *software) deploy(name string, port int32, pod *corev1.PodTemplateSpec) {
+	s.Helper()
+	pod.Labels = map[string]string{"app": name}
 	meta := metav1.ObjectMeta{Namespace: s.namespace, Name: name}
-	require.NoError(s, s.Client.Create(s.Context(), &corev1.Service{
-		ObjectMeta: meta, Spec: corev1.ServiceSpec{Selector: labels, Ports: []corev1.ServicePort{{Port: one.port}}},
-	}))
-	require.NoError(s, s.Client.Create(s.Context(), &appsv1.Deployment{
-		ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: pod},
-	}))
+	s.create(&corev1.Service{
+		ObjectMeta: meta, Spec: corev1.ServiceSpec{Selector: pod.Labels, Ports: []corev1.ServicePort{{Port: port}}},
+	})
+	s.create(&appsv1.Deployment{
+		ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: pod.Labels}, Template: *pod},
+	})
 }
 
 // annotations are those of a pod that is to see a renewal. The CSI driver renews when it is time
@@ -225,25 +256,24 @@ func (s *software) checkCalls(caller *caller, one *server, without, foreign stri
 	s.Helper()
 	host := one.workload("none")
 	other := s.impostor(one, s.awaitServer(host))
-	for _, c := range []struct {
-		what, host, pair, want string
-		refused                bool
-	}{
-		{"its own certificate", host, ownPair, one.answer, false},
-		{"no certificate", host, noPair, without, true},
-		{"another CA's certificate", host, foreignPair, foreign, true},
-		{"a name that is not in the server's certificate", other, ownPair, caller.wrongName, true},
-	} {
-		// What kube-proxy knows is a moment behind.
-		err := s.WaitFor(s.patient(), fmt.Sprintf("%s to call %s with %s", caller.name, one.name, c.what), func(ctx context.Context) error {
-			out, err := s.call(ctx, caller, c.host, c.pair)
-			if !strings.Contains(out, c.want) || !caller.quiet && (err != nil) != c.refused {
-				return fmt.Errorf("it prints %q and ends with %w, want %q", out, err, c.want)
-			}
-			return nil
-		})
-		require.NoError(s, err)
-	}
+	s.checkCall(caller, "its own certificate", host, ownPair, one.answer, false)
+	s.checkCall(caller, "no certificate", host, noPair, without, true)
+	s.checkCall(caller, "another CA's certificate", host, foreignPair, foreign, true)
+	s.checkCall(caller, "a name that is not in its certificate", other, ownPair, caller.wrongName, true)
+}
+
+// checkCall has a client call, and checks what it prints of it.
+func (s *software) checkCall(caller *caller, what, host, pair, want string, refused bool) {
+	s.Helper()
+	// What kube-proxy knows is a moment behind.
+	err := s.WaitFor(s.patient(), fmt.Sprintf("%s to call %s with %s", caller.name, host, what), func(ctx context.Context) error {
+		out, err := s.call(ctx, caller, host, pair)
+		if !strings.Contains(out, want) || !caller.quiet && (err != nil) != refused {
+			return fmt.Errorf("it prints %q and ends with %w, want %q", out, err, want)
+		}
+		return nil
+	})
+	require.NoError(s, err)
 }
 
 // impostor is a name that leads to the server's pod without being one of its own: a Service
@@ -253,12 +283,12 @@ func (s *software) impostor(one *server, pod *corev1.Pod) string {
 	name := "not-" + one.workload("none")
 	meta := metav1.ObjectMeta{Namespace: s.namespace, Name: name}
 	service := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: one.port}}}}
-	require.NoError(s, client.IgnoreAlreadyExists(s.Client.Create(s.Context(), service)))
+	s.create(service)
 	meta.Labels = map[string]string{discoveryv1.LabelServiceName: name}
-	require.NoError(s, client.IgnoreAlreadyExists(s.Client.Create(s.Context(), &discoveryv1.EndpointSlice{
+	s.create(&discoveryv1.EndpointSlice{
 		ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4,
 		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{pod.Status.PodIP}}},
 		Ports:     []discoveryv1.EndpointPort{{Port: &one.port}},
-	})))
+	})
 	return name
 }

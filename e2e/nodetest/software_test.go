@@ -13,7 +13,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"example.io/mtls-injector/e2e/cluster/clustertest"
 	"example.io/mtls-injector/e2e/debimage"
@@ -76,7 +78,7 @@ type software struct {
 }
 
 // newSoftware makes the namespace, with the configuration of all software, and a certificate of
-// another CA for clients to try.
+// another CA for clients and servers to try.
 func newSoftware(t *testing.T, delivery string, m *matrix) *software {
 	t.Helper()
 	s := &software{T: t, Node: theNode(t), matrix: m, namespace: newNamespace(t, "test=software"), delivery: delivery}
@@ -88,20 +90,21 @@ func newSoftware(t *testing.T, delivery string, m *matrix) *software {
 		require.NoError(t, err)
 		config[filepath.Base(file)] = string(data)
 	}
-	require.NoError(t, s.Client.Create(t.Context(), &corev1.ConfigMap{
+	s.create(&corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: configName}, Data: config,
-	}))
+	})
 	ca, err := authority.New("Another CA")
 	require.NoError(t, err)
 	pair, err := ca.Issue(&x509.Certificate{
 		URIs:        []*url.URL{{Scheme: "spiffe", Host: "cluster.local", Path: "/ns/" + s.namespace + "/sa/default"}},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		DNSNames:    []string{serverNamed("Go").workload(foreignName), serverNamed("PostgreSQL").workload(foreignName)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	})
 	require.NoError(t, err)
-	require.NoError(t, s.Client.Create(t.Context(), &corev1.Secret{
+	s.create(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: foreignName}, Type: corev1.SecretTypeTLS,
 		Data: map[string][]byte{corev1.TLSCertKey: pair.Cert, corev1.TLSPrivateKeyKey: pair.Key},
-	}))
+	})
 	return s
 }
 
@@ -115,6 +118,8 @@ func (s *software) run() {
 	for _, one := range clients() {
 		s.start(one)
 	}
+	s.serveForeign(serverNamed("Go"))
+	s.serveForeign(serverNamed("PostgreSQL"))
 	for _, one := range servers() {
 		s.Run(one.name, func(t *testing.T) {
 			t.Parallel()
@@ -127,6 +132,19 @@ func (s *software) run() {
 			s.with(t).checkClient(one)
 		})
 	}
+}
+
+// create creates an object as a controller would: a webhook that has not answered in time on a
+// busy machine is asked again.
+func (s *software) create(object client.Object) {
+	s.Helper()
+	require.NoError(s, s.WaitFor(s.patient(), "an object to be taken", func(ctx context.Context) error {
+		err := s.Client.Create(ctx, object)
+		if err != nil && !apierrors.IsInternalError(err) && !apierrors.IsTimeout(err) && !apierrors.IsAlreadyExists(err) {
+			require.NoError(s, err)
+		}
+		return client.IgnoreAlreadyExists(err)
+	}))
 }
 
 // with is the same for a subtest.
