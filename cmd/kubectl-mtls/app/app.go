@@ -7,6 +7,7 @@ import (
 
 	"example.io/mtls-injector/cmd/internal/version"
 	"example.io/mtls-injector/cmd/kubectl-mtls/check"
+	"example.io/mtls-injector/cmd/kubectl-mtls/graph"
 	"example.io/mtls-injector/cmd/kubectl-mtls/inject"
 	"example.io/mtls-injector/cmd/kubectl-mtls/policy"
 	"example.io/mtls-injector/cmd/kubectl-mtls/status"
@@ -33,6 +34,7 @@ func NewCommand(linked string, streams genericiooptions.IOStreams) *cobra.Comman
 		inject.NewCommand(build.Version, streams),
 		policy.NewCommand(streams),
 		check.NewCommand(build.Version, streams),
+		graph.NewCommand(streams),
 		status.NewCommand(streams),
 		version.NewCommand("kubectl-mtls", build),
 	)
