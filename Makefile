@@ -124,6 +124,7 @@ generate: ## Write docs/reference and the chart's README and schema
 .PHONY: build
 build: ## Build the programs into bin/
 	@$(GOBUILD) -o bin/ ./cmd/mtls-injector ./cmd/kubectl-mtls
+	@ln -sf kubectl-mtls bin/kubectl_complete-mtls
 
 # A release is packed with the time and name of its commit, so that it can be reproduced.
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)

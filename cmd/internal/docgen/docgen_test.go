@@ -89,11 +89,11 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{
-		"kubectl mtls", "kubectl mtls inject", "kubectl mtls policy", "kubectl mtls version",
+		"kubectl mtls", "kubectl mtls check", "kubectl mtls graph", "kubectl mtls inject", "kubectl mtls policy", "kubectl mtls status", "kubectl mtls version",
 		"mtls-injector", "mtls-injector smoke-test", "mtls-injector version", "mtls-injector webhook",
 	}, headings)
 	links := regexp.MustCompile(`\]\((.*?)\)`).FindAllStringSubmatch(page, -1)
-	assert.Len(t, links, 12)
+	assert.Len(t, links, 18)
 	for _, link := range links {
 		assert.True(t, anchors[strings.TrimPrefix(link[1], "#")], "%s leads nowhere", link[1])
 	}
