@@ -157,11 +157,11 @@ func isXML(t *testing.T, data []byte) {
 	t.Helper()
 	decoder := xml.NewDecoder(bytes.NewReader(data))
 	for {
-		if _, err := decoder.Token(); errors.Is(err, io.EOF) {
+		_, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
 			break
-		} else {
-			require.NoError(t, err)
 		}
+		require.NoError(t, err)
 	}
 	assert.NotContains(t, strings.ReplaceAll(string(data), "http://www.w3.org/2000/svg", ""), "http")
 }

@@ -86,11 +86,6 @@ type Link struct {
 
 func (d *Domain) any(is func(*Node) bool) bool { return slices.ContainsFunc(d.Workloads, is) }
 
-// domain returns the domain of that ID.
-func (g *Graph) domain(id string) *Domain {
-	return g.Domains[slices.IndexFunc(g.Domains, func(d *Domain) bool { return d.ID == id })]
-}
-
 // link returns the link between the domains, or nil.
 func (g *Graph) link(from, to string) *Link {
 	if i := slices.IndexFunc(g.Links, func(l Link) bool { return l.From == from && l.To == to }); i >= 0 {

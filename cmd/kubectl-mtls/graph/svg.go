@@ -54,7 +54,7 @@ func (c *canvas) rect(class string, x, y, width, height int) {
 func (c *canvas) text(class string, x, y int, text string) {
 	fmt.Fprintf(c, `<text class="%s" x="%d" y="%d">`, class, x, y)
 	_ = xml.EscapeText(c, []byte(text)) // into memory
-	c.WriteString("</text>\n")
+	fmt.Fprintln(c, "</text>")
 }
 
 func (c *canvas) path(verdict Verdict, path string) {

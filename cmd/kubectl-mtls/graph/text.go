@@ -14,8 +14,7 @@ func (d *Domain) title() string {
 // signs says whose CA signs, and what is trusted.
 func (d *Domain) signs() string {
 	ca, trusts := d.CA, strings.Join(d.Trusts, "; ")
-	switch {
-	case ca == "":
+	if ca == "" {
 		ca = "not known"
 	}
 	switch {
