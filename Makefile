@@ -134,7 +134,7 @@ generate: ## Write docs/reference and the chart's README and schema
 .PHONY: build
 build: ## Build the programs into bin/
 	@$(GOBUILD) -o bin/ ./cmd/mtls-injector ./cmd/mtls-agent ./cmd/kubectl-mtls
-	@cp cmd/kubectl-mtls/kubectl_complete-mtls bin/
+	@ln -sf kubectl-mtls bin/kubectl_complete-mtls
 
 # A release is packed with the time and name of its commit, so that it can be reproduced.
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)

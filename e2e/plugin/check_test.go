@@ -289,7 +289,7 @@ func TestCheckWithFewRights(t *testing.T) {
 	require.NoError(t, found(r, "csi-driver-nodes", check.NotKnown, "you may not list nodes"))
 	require.NoError(t, found(r, "injection", check.NotKnown, `you may not create pods in namespace "`+ns+`", not even as a dry run`))
 	require.NoError(t, found(r, "rights", check.NotKnown, "you may not list deployments.apps in all namespaces"))
-	require.NoError(t, found(r, "issuer", check.NotKnown, "the injector's configuration is not known"))
+	require.NoError(t, found(r, "issuer", check.NotKnown, "the injector's configuration: you may not get configmaps/mtls-injector"))
 
 	shell := user(t, "editor", ns)
 	_, err := admin(t).Run(t.Context(), "kubectl -n "+ns+" create rolebinding more --clusterrole=edit --user=editor")

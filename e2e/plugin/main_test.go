@@ -60,7 +60,7 @@ func prepare(ctx context.Context) (err error) {
 	if stage, err = release.Start(ctx, release.Options{Progress: clustertest.Stderr, LogDir: os.Getenv("E2E_LOG_DIR")}); err != nil {
 		return err
 	}
-	programs = map[string]string{"kubectl": stage.Kubectl, "kubectl-mtls": product.Plugin, "helm": stage.Helm.Path}
+	programs = map[string]string{"kubectl": stage.Kubectl, "kubectl-mtls": product.Plugin, "kubectl_complete-mtls": product.Plugin, "helm": stage.Helm.Path}
 	if _, err := stage.CreateNamespace(ctx, "early", map[string]string{cluster.EnabledLabel: "true"}, nil); err != nil {
 		return err
 	}

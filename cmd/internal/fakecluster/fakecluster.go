@@ -59,7 +59,7 @@ func New(t testing.TB, scheme *runtime.Scheme, file string, deny ...string) clie
 			where = "-"
 		}
 		if slices.Contains(deny, rule) || slices.Contains(deny, rule+" "+where) {
-			return apierrors.NewForbidden(schema.GroupResource{Group: plural.Group, Resource: plural.Resource}, name, fmt.Errorf("User \"jane\" cannot %s resource %q in API group %q", verb, plural.Resource, plural.Group))
+			return apierrors.NewForbidden(schema.GroupResource{Group: plural.Group, Resource: plural.Resource}, name, fmt.Errorf("user \"jane\" cannot %s resource %q in API group %q", verb, plural.Resource, plural.Group))
 		}
 		return nil
 	}

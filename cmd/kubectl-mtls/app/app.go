@@ -8,6 +8,7 @@ import (
 	"example.io/mtls-injector/cmd/internal/version"
 	"example.io/mtls-injector/cmd/kubectl-mtls/check"
 	"example.io/mtls-injector/cmd/kubectl-mtls/explain"
+	"example.io/mtls-injector/cmd/kubectl-mtls/graph"
 	"example.io/mtls-injector/cmd/kubectl-mtls/inject"
 	"example.io/mtls-injector/cmd/kubectl-mtls/migrate"
 	"example.io/mtls-injector/cmd/kubectl-mtls/policy"
@@ -39,6 +40,7 @@ func NewCommand(linked string, streams genericiooptions.IOStreams) *cobra.Comman
 		migrate.NewCommand(streams),
 		policy.NewCommand(streams),
 		check.NewCommand(build.Version, streams),
+		graph.NewCommand(streams),
 		status.NewCommand(streams),
 		verify.NewCommand(streams),
 		version.NewCommand("kubectl-mtls", build),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -68,6 +69,13 @@ func TestProcess(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), program, "version").Output()
 	require.NoError(t, err)
 	assert.Contains(t, string(out), "kubectl-mtls v9 (commit ")
+
+	// kubectl completes by a program of this name.
+	completer := filepath.Dir(program) + "/kubectl_complete-mtls"
+	require.NoError(t, os.Symlink(program, completer))
+	out, err = exec.CommandContext(t.Context(), completer, "stat").Output()
+	require.NoError(t, err)
+	assert.Contains(t, string(out), "status\tShow the workloads")
 
 	inject := exec.CommandContext(t.Context(), program, "inject", "-f", "-")
 	inject.Stdin = strings.NewReader("a: [\n")

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -177,12 +178,7 @@ func (o *Options) check(ctx context.Context) *Report {
 
 func (o *Options) wants(c *check) bool {
 	if len(o.Only) > 0 {
-		for _, name := range o.Only {
-			if name == c.name {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(o.Only, c.name)
 	}
 	if o.Pre {
 		return c.when&before != 0

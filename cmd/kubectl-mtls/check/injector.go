@@ -22,7 +22,7 @@ const whatInjector = "the injector's Deployment"
 
 // deployment finds that of the injector: beside its configuration, or anywhere.
 func (s *site) deployment(ctx context.Context) (*appsv1.Deployment, []Outcome) {
-	namespace, selector := "", labels.Set(byName(kube.Product))
+	namespace, selector := "", byName(kube.Product)
 	if s.config != nil && s.config.Object != nil {
 		namespace = s.config.Object.Namespace
 		selector = labels.Set{}

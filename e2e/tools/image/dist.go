@@ -69,8 +69,7 @@ func (r *release) binaries(ctx context.Context) error {
 }
 
 // pluginArchives packs the plugin as krew wants it: an archive for each platform with the
-// program and the license at its top. Where there are man pages and kubectl asks a program
-// for completions, these are in it, too.
+// program and the license at its top, and man pages where people read them.
 func (r *release) pluginArchives(ctx context.Context) error {
 	license, err := os.ReadFile(filepath.Join(r.root, "LICENSE"))
 	if err != nil {
@@ -109,12 +108,6 @@ func (r *release) pluginArchives(ctx context.Context) error {
 
 // pluginExtras returns what an archive has besides the program on Linux and macOS.
 func (r *release) pluginExtras() ([]entry, error) {
-	const completion = "kubectl_complete-mtls"
-	data, err := os.ReadFile(filepath.Join(r.root, "cmd", "kubectl-mtls", completion))
-	if err != nil {
-		return nil, err
-	}
-	extras := []entry{{name: completion, mode: modeProgram, data: data}}
 	pages, err := filepath.Glob(filepath.Join(r.root, "docs", "reference", "man", "kubectl-mtls*.1"))
 	if err != nil {
 		return nil, err
@@ -122,6 +115,7 @@ func (r *release) pluginExtras() ([]entry, error) {
 	if len(pages) == 0 {
 		return nil, errors.New("there are no man pages of kubectl-mtls in docs/reference/man: run make generate")
 	}
+	extras := make([]entry, 0, len(pages))
 	for _, path := range pages {
 		page, err := os.ReadFile(path)
 		if err != nil {

@@ -42,9 +42,8 @@ func TestDist(t *testing.T) {
 	t.Run("plugin", func(t *testing.T) {
 		names, files := readTar(t, gunzip(t, readFile(t, r.out, "kubectl-mtls-v0.0.0-test-darwin-arm64.tar.gz")))
 		assert.Equal(t, []string{
-			"LICENSE", "kubectl-mtls", "kubectl_complete-mtls", "man/man1/kubectl-mtls-inject.1", "man/man1/kubectl-mtls.1",
+			"LICENSE", "kubectl-mtls", "man/man1/kubectl-mtls-inject.1", "man/man1/kubectl-mtls.1",
 		}, names)
-		assert.Equal(t, int64(0o755), files["kubectl_complete-mtls"].header.Mode)
 		assert.Equal(t, int64(0o755), files["kubectl-mtls"].header.Mode)
 		assert.Equal(t, []byte{0xcf, 0xfa, 0xed, 0xfe}, files["kubectl-mtls"].data[:4], "a program for macOS")
 	})

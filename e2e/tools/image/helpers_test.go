@@ -79,7 +79,6 @@ func tinyProduct(t *testing.T, at time.Time) string {
 		"cmd/mtls-injector/main.go":                program,
 		"cmd/mtls-agent/main.go":                   program,
 		"cmd/kubectl-mtls/main.go":                 program,
-		"cmd/kubectl-mtls/kubectl_complete-mtls":   "#!/bin/sh\n",
 		"docs/reference/man/kubectl-mtls.1":        "a page\n",
 		"docs/reference/man/kubectl-mtls-inject.1": "another page\n",
 		"docs/reference/man/mtls-injector.1":       "not the plugin's\n",
