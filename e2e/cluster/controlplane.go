@@ -63,7 +63,7 @@ func (c *Cluster) startControlPlane(ctx context.Context, opts Options) error {
 		ErrorIfCRDPathMissing: true,
 		WebhookInstallOptions: envtest.WebhookInstallOptions{LocalServingCertDir: certificates},
 		// Ample for a machine that is busy with something else.
-		ControlPlaneStartTimeout: time.Minute,
+		ControlPlaneStartTimeout: 3 * time.Minute,
 		ControlPlaneStopTimeout:  time.Minute,
 	}
 	if err := c.configureEtcd(); err != nil {

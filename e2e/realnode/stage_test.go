@@ -133,8 +133,7 @@ func startNode(t *testing.T, how string) (cmd *exec.Cmd, work string, namespaces
 		}()
 		return cmd, folder, namespaces
 	}
-	require.NoError(t, cmd.Wait())
-	t.Fatalf("it did not come up:\n%s", strings.Join(lines, "\n"))
+	t.Fatalf("it did not come up: %v\n%s", cmd.Wait(), strings.Join(lines, "\n"))
 	return nil, "", nil
 }
 
