@@ -41,7 +41,7 @@ func TestProduct(t *testing.T) {
 		})
 		t.Run("SBOM "+p.arch, func(t *testing.T) {
 			checkBill(t, r, p, "k8s.io/client-go", "sigs.k8s.io/controller-runtime")
-			checkBill(t, r, p.agent(), "github.com/prometheus/client_golang", "github.com/fsnotify/fsnotify")
+			checkBill(t, r, p.agent(), "github.com/spf13/cobra", "github.com/fsnotify/fsnotify")
 		})
 	}
 	for i, program := range []string{"mtls-injector", "mtls-agent"} {
