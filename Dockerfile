@@ -1,4 +1,4 @@
-# The image of mtls-injector: one static binary, no shell, no root. `make image` builds it
+# The image of mtls-injector: two static programs, no shell, no root. `make image` builds it
 # with docker, podman or buildah; `make image-archive` makes the like without any of them.
 #
 #   docker build --build-arg VERSION=v1.2.3 -t mtls-injector:v1.2.3 .
@@ -20,7 +20,7 @@ ARG TARGETARCH
 # The flags of the Makefile. The commit is not known here, and a label has it. The same
 # source gives the same bytes.
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
-    go build -trimpath -ldflags "-s -w -buildid= -X main.version=${VERSION}" -o /out/mtls-injector ./cmd/mtls-injector
+    go build -trimpath -ldflags "-s -w -buildid= -X main.version=${VERSION}" -o /out/ ./cmd/mtls-injector ./cmd/mtls-agent
 
 FROM ${BASE_IMAGE}
 ARG VERSION=dev
@@ -37,6 +37,8 @@ LABEL org.opencontainers.image.title="mtls-injector" \
       org.opencontainers.image.created="${CREATED}"
 COPY LICENSE /LICENSE
 COPY --from=build /out/mtls-injector /mtls-injector
+# The sidecar that is injected into pods which ask for it.
+COPY --from=build /out/mtls-agent /mtls-agent
 # By number, so that runAsNonRoot can be checked.
 USER 65532:65532
 EXPOSE 9443 8081 8080

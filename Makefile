@@ -37,8 +37,11 @@ BENCHROUNDS ?= 9
 SCALE ?=
 # HA has flags of e2e/bench/ha, such as --duration 30s.
 HA ?=
-# KEEP=1 leaves the demo running.
+# KEEP=1 leaves the demo, or the node, running.
 KEEP ?=
+# RUN selects the node's tests by a regular expression; LONG=1 runs them at full length.
+RUN ?=
+LONG ?=
 
 ##@ See it
 .PHONY: demo
@@ -63,6 +66,12 @@ test-e2e: ## Run the tests on a real control plane; the first run builds it
 	@cd e2e && go test -exec true ./... >/dev/null
 	@cd e2e && go test -v -p 1 -timeout 60m ./...
 	@cd e2e/tools/image && go test -v -timeout 20m ./...
+
+# What the node runs is built before it, as there is no network inside.
+.PHONY: test-node
+test-node: ## Run the tests on a real node, with containers; needs root, Linux, apt-get; RUN=TestX selects, KEEP=1, LONG=1
+	@echo "== tests on a real node: building"
+	@cd e2e && LONG=$(LONG) KEEP=$(KEEP) go test -tags node -v -timeout 90m $(if $(RUN),-run '$(RUN)') ./nodetest
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10m); FUZZ=Name selects
@@ -123,7 +132,7 @@ generate: ## Write docs/reference and the chart's README and schema
 
 .PHONY: build
 build: ## Build the programs into bin/
-	@$(GOBUILD) -o bin/ ./cmd/mtls-injector ./cmd/kubectl-mtls
+	@$(GOBUILD) -o bin/ ./cmd/mtls-injector ./cmd/mtls-agent ./cmd/kubectl-mtls
 
 # A release is packed with the time and name of its commit, so that it can be reproduced.
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)

@@ -79,6 +79,7 @@ func (c *InjectorConfiguration) toDefaults() (*intent.Defaults, error) {
 	d.PreStop = intent.PreStop(c.PreStop)
 	d.Probes, d.Reload, d.Companion = c.Probes, c.Reload, c.Companion
 	d.Restart = intent.RestartPolicy{MaxConcurrentWorkloads: c.Restart.MaxConcurrentWorkloads, Jitter: time.Duration(c.Restart.Jitter)}
+	d.Agent = c.Agent.toIntent()
 	for i := range c.AllowedIssuers {
 		rule := &c.AllowedIssuers[i]
 		selector, err := metav1.LabelSelectorAsSelector(rule.NamespaceSelector)
@@ -98,6 +99,20 @@ func (c *InjectorConfiguration) toDefaults() (*intent.Defaults, error) {
 
 func (l Lifetime) toIntent() intent.Lifetime {
 	return intent.Lifetime{Duration: time.Duration(*l.Duration), RenewBefore: time.Duration(*l.RenewBefore)}
+}
+
+func (a *Agent) toIntent() intent.AgentDefaults {
+	return intent.AgentDefaults{
+		Image: a.Image, ImagePullPolicy: a.ImagePullPolicy, MetricsPort: a.MetricsPort, StartTimeout: time.Duration(a.StartTimeout),
+		Requests: intent.Quantities(a.Resources.Requests), Limits: intent.Quantities(a.Resources.Limits),
+	}
+}
+
+func fromAgent(d *intent.AgentDefaults) Agent {
+	return Agent{
+		Image: d.Image, ImagePullPolicy: d.ImagePullPolicy, MetricsPort: d.MetricsPort, StartTimeout: Duration(d.StartTimeout),
+		Resources: AgentResources{Requests: Quantities(d.Requests), Limits: Quantities(d.Limits)},
+	}
 }
 
 func fromLifetime(l intent.Lifetime) Lifetime {
@@ -135,6 +150,7 @@ func fromDefaults(d *intent.Defaults) (*InjectorConfiguration, error) {
 		Reload:     d.Reload,
 		Restart:    Restart{MaxConcurrentWorkloads: d.Restart.MaxConcurrentWorkloads, Jitter: Duration(d.Restart.Jitter)},
 		Companion:  d.Companion,
+		Agent:      fromAgent(&d.Agent),
 		Admission:  Admission{Guard: d.Guard, Workloads: d.Workloads},
 		Identity:   Identity{WorkloadNames: d.WorkloadNames},
 	}

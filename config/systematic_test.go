@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -236,13 +237,19 @@ func randomDefaults(t *testing.T, random *rand.Rand) *intent.Defaults {
 	}
 	d.ExcludeContainers = pick(random, nil, []string{"on"}, []string{"a", "0b1", "null"})
 	d.Env = pick(random, nil, []intent.EnvProfile{intent.EnvCurl}, []intent.EnvProfile{intent.EnvMTLS, intent.EnvAWS})
-	d.PreStop = intent.PreStop{Seconds: random.Int64N(3601), Method: pick(random, intent.PreStopSleep, intent.PreStopExec)}
+	d.PreStop = intent.PreStop{Seconds: random.Int64N(3601), Method: pick(random, intent.PreStopMethods()...)}
 	d.Probes = pick(random, intent.ProbesKeep, intent.ProbesTCP)
 	if d.Companion {
-		d.Reload = pick(random, intent.ReloadNone, intent.ReloadRestart)
+		d.Reload = pick(random, intent.ReloadNone, intent.ReloadRestart, intent.ReloadSignal)
 	}
 	d.Restart = intent.RestartPolicy{
 		MaxConcurrentWorkloads: 1 + random.IntN(1000), Jitter: time.Duration(random.IntN(24*60*60+1)) * time.Second,
+	}
+	d.Agent = intent.AgentDefaults{
+		Image: pick(random, "", "0x1f", "registry.example.com:5000/a/b:v1@sha256:00"), ImagePullPolicy: pick(random, corev1.PullAlways, corev1.PullNever),
+		MetricsPort: pick(random, int64(0), 1024+random.Int64N(60000)), StartTimeout: time.Duration(10+random.IntN(3600)) * time.Second,
+		Requests: intent.Quantities{CPU: pick(random, "", "1", "1e-2"), Memory: pick(random, "", "16Mi")},
+		Limits:   intent.Quantities{EphemeralStorage: pick(random, "", "1Gi"), Memory: pick(random, "", "17Mi")},
 	}
 	selectors := []labels.Selector{
 		labels.Everything(), selector(t, "a=b"), selector(t, "true=,x.y/z=1"), selector(t, "a in (b,c),d notin (e),f,!g"),

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"example.io/mtls-injector/intent"
@@ -44,6 +45,7 @@ type InjectorConfiguration struct {
 	Reload    intent.ReloadMode `json:"reload"`
 	Restart   Restart           `json:"restart"`
 	Companion bool              `json:"companion"`
+	Agent     Agent             `json:"agent"`
 	Admission Admission         `json:"admission"`
 	Identity  Identity          `json:"identity"`
 }
@@ -123,6 +125,31 @@ type Restart struct {
 	MaxConcurrentWorkloads int `json:"maxConcurrentWorkloads"`
 	// Jitter is the time over which a renewal's restarts are spread; 0s for none.
 	Jitter Duration `json:"jitter"`
+}
+
+// Agent is the sidecar of pods with agent: true or reload: signal.
+type Agent struct {
+	// Image holds the agent; when empty it is that of the injector's own release.
+	Image           string            `json:"image"`
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy"`
+	// MetricsPort is where each agent serves its metrics; 0 for none.
+	MetricsPort int64 `json:"metricsPort"`
+	// StartTimeout is how long an agent waits for files before it ends and starts again.
+	StartTimeout Duration       `json:"startTimeout"`
+	Resources    AgentResources `json:"resources"`
+}
+
+// AgentResources are what a container asks for, and what it may have.
+type AgentResources struct {
+	Requests Quantities `json:"requests"`
+	Limits   Quantities `json:"limits"`
+}
+
+// Quantities are as Kubernetes writes them; an empty text is none.
+type Quantities struct {
+	CPU              string `json:"cpu"`
+	EphemeralStorage string `json:"ephemeral-storage"`
+	Memory           string `json:"memory"`
 }
 
 // Admission says what becomes of objects that are not right: enforce (refused), warn or off.

@@ -40,6 +40,7 @@ func validate(c *InjectorConfiguration) field.ErrorList {
 	v.annotation("probes", string(c.Probes), field.NewPath("probes"))
 	v.reload(c, field.NewPath("reload"))
 	v.restart(c.Restart, field.NewPath("restart"))
+	v.agent(&c.Agent, field.NewPath("agent"))
 	if !c.Companion && c.Delivery == intent.DeliverySecret {
 		v.invalid(field.NewPath("companion"), c.Companion, "must be true with delivery: secret, whose Secret is the companion Certificate's")
 	}
@@ -196,16 +197,13 @@ func (v *validator) mode(mode intent.Mode, path *field.Path) {
 
 func (v *validator) preStop(p PreStop, path *field.Path) {
 	v.annotation("pre-stop-seconds", strconv.FormatInt(p.Seconds, 10), path.Child("seconds"))
-	if p.Method != intent.PreStopSleep && p.Method != intent.PreStopExec {
-		v.errs = append(v.errs, field.NotSupported(path.Child("method"), p.Method,
-			[]intent.PreStopMethod{intent.PreStopSleep, intent.PreStopExec}))
+	if methods := intent.PreStopMethods(); !slices.Contains(methods, p.Method) {
+		v.errs = append(v.errs, field.NotSupported(path.Child("method"), p.Method, methods))
 	}
 }
 
 func (v *validator) reload(c *InjectorConfiguration, path *field.Path) {
 	switch {
-	case c.Reload == intent.ReloadSignal:
-		v.invalid(path, c.Reload, "needs the agent, which this version does not have; use none or restart")
 	case c.Reload == intent.ReloadRestart && !c.Companion:
 		v.invalid(path, c.Reload, "needs the companion Certificate, whose renewal restarts the workload: set companion: true or reload: none")
 	default:

@@ -47,6 +47,8 @@ type Watcher struct {
 
 	mu          sync.Mutex
 	subscribers []func(*intent.Defaults)
+	// turn is had by who changes the configuration in force.
+	turn sync.Mutex
 	// tried is the outcome of the last reading, so that each is told once only.
 	tried string
 }
@@ -160,14 +162,35 @@ func (w *Watcher) reload() error {
 	return nil
 }
 
-// apply puts the defaults in force and tells everybody.
+// SetKubernetes puts the version of the API server into the configuration in force and into
+// those to come, and tells the subscribers if it is another one.
+func (w *Watcher) SetKubernetes(version intent.KubernetesVersion) {
+	w.turn.Lock()
+	defer w.turn.Unlock()
+	if now := *w.Current(); now.Kubernetes != version {
+		now.Kubernetes = version
+		w.put(&now)
+	}
+}
+
+// apply puts the defaults in force.
 func (w *Watcher) apply(defaults *intent.Defaults, hash string) {
 	if w.opts.Version != "" {
 		defaults.Version = w.opts.Version
 	}
-	w.current.Store(defaults)
+	w.turn.Lock()
+	defer w.turn.Unlock()
+	if before := w.Current(); before != nil {
+		defaults.Kubernetes = before.Kubernetes
+	}
 	w.metrics.succeeded(hash)
+	w.put(defaults)
 	w.opts.Log.Info("configuration in force", "path", w.opts.Path, "hash", hash)
+}
+
+// put tells everybody. It is called by one at a time.
+func (w *Watcher) put(defaults *intent.Defaults) {
+	w.current.Store(defaults)
 	w.mu.Lock()
 	subscribers := w.subscribers
 	w.mu.Unlock()

@@ -271,3 +271,35 @@ func gauge(t *testing.T, registry *prometheus.Registry, name string) float64 {
 	t.Fatalf("no metric %s", name)
 	return 0
 }
+
+// The version of the API server is part of the configuration in force, whatever the file
+// becomes, and no one who has read it sees it change.
+func TestWatcherHasTheVersionOfKubernetes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	write := func(clusterDomain string) {
+		require.NoError(t, os.WriteFile(path, []byte(header+"clusterDomain: "+clusterDomain+"\n"), 0o600))
+	}
+	write("a.example")
+	w, err := config.NewWatcher(config.WatcherOptions{Path: path, PollInterval: 10 * time.Millisecond, Log: logr.Discard()})
+	require.NoError(t, err)
+	told := make(chan *intent.Defaults, 10)
+	w.Subscribe(func(d *intent.Defaults) { told <- d })
+	old := intent.KubernetesVersion{Major: 1, Minor: 28}
+	first := w.Current()
+	w.SetKubernetes(old)
+	w.SetKubernetes(old)
+	assert.Zero(t, first.Kubernetes)
+	assert.Same(t, w.Current(), <-told)
+	assert.Empty(t, told, "the same is not told twice")
+	assert.Equal(t, old, w.Current().Kubernetes)
+
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Start(ctx) }()
+	write("b.example")
+	now := <-told
+	assert.Equal(t, "b.example", now.ClusterDomain)
+	assert.Equal(t, old, now.Kubernetes)
+	stop()
+	require.NoError(t, <-ended)
+}

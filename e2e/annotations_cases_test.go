@@ -6,7 +6,7 @@ import (
 
 const (
 	mtlsVariables = "MTLS_ROLE MTLS_SPIFFE_ID MTLS_CA_CERT MTLS_SERVER_CERT MTLS_SERVER_KEY MTLS_CLIENT_CERT MTLS_CLIENT_KEY"
-	noAgent       = "needs the agent, which is not part of this version; use reload: none with a program that reloads its files by itself"
+	noUser        = `container "app" does not say as which user it runs, and only the same user may signal it: set its securityContext.runAsUser, or use mtls.example.io/reload-url`
 	wholeList     = "must be a comma-separated list without empty items"
 	lowerName     = "must be a lower-case name of letters, digits and '-', at most 63 characters"
 	subject       = `must have printable characters only, without comma, '$', '"' and '\'`
@@ -121,7 +121,9 @@ func acceptedValues() annotationCases {
 		},
 		"reload-signal":    {{value: "SIGHUP", and: map[string]string{"role": "none"}, see: seeInjected, want: "false"}},
 		"reload-container": {{value: "app", and: map[string]string{"role": "none"}, see: seeInjected, want: "false"}},
-		"agent":            {{value: "false", see: seeInjected, want: "true"}},
+		"reload-process":   {{value: "nginx", and: map[string]string{"role": "none"}, see: seeInjected, want: "false"}},
+		"reload-url":       {{value: "http://localhost:8080/reload", and: map[string]string{"reload": "signal"}, see: seeStatus("agent"), want: "POST http://localhost:8080/reload"}},
+		"agent":            {{value: "false", see: seeStatus("agent"), want: ""}, {value: "true", see: seeStatus("agent"), want: "guard"}},
 		"probes": {
 			{value: "tcp", see: seeProbe, want: "tcpSocket"},
 			{value: "keep", see: seeProbe, want: "httpGet"},
@@ -217,12 +219,14 @@ func refusedValues(namespace string) annotationCases {
 		"pre-stop-seconds": {{value: "-1", want: "must be a whole number from 0 to 3600"}, {value: "10s", want: "must be a whole number from 0 to 3600"}},
 		"fs-group":         {{value: "0", want: "must be a whole number from 1 to 4294967295"}},
 		"reload": {
-			{value: "signal", want: noAgent},
+			{value: "signal", want: noUser},
 			{value: "restrat", want: `must be one of none, restart, signal; did you mean "restart"?`},
 		},
 		"reload-signal":    {{value: "SIGHUP", want: "only with reload: signal"}, {value: "SIGKILL", want: "must be one of SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT, SIGTERM, SIGWINCH"}},
 		"reload-container": {{value: "app", want: "only with reload: signal"}, {value: "The App", want: lowerName}},
-		"agent":            {{value: "true", want: noAgent}, {value: "yes", want: `must be "true" or "false"`}},
+		"reload-process":   {{value: "nginx", want: "only with reload: signal"}, {value: "nginx: master", want: "must be a process's name as `ps -o comm` shows it, such as nginx: at most 15 characters, of which longer names have the first 15"}},
+		"reload-url":       {{value: "http://localhost:1/", want: "only with reload: signal"}, {value: "https://localhost:1/", want: "must be http://localhost:<port>/<path>"}},
+		"agent":            {{value: "yes", want: `must be "true" or "false"`}},
 		"probes":           {{value: "udp", want: "must be one of keep, tcp"}},
 		"companion": {
 			{value: "False", want: `must be "true" or "false"`},

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 
 	"example.io/mtls-injector/injector"
 	"example.io/mtls-injector/intent"
@@ -84,8 +85,12 @@ func requireServed(t *testing.T, raw []byte, in *intent.Intent) {
 	pod := strictly(t, stripUnknown(t, raw))
 	require.Equal(t, "true", pod.Labels[intent.LabelInjected])
 	require.NotEmpty(t, pod.Annotations[intent.AnnotationStatus])
+	if in.Agent != nil {
+		require.True(t, slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == intent.AgentContainer }))
+		require.Equal(t, in.Agent.Reload.Signal != "", in.Agent.Reload.Signal != "" && *pod.Spec.ShareProcessNamespace)
+	}
 	for _, c := range append(slices.Clone(pod.Spec.InitContainers), pod.Spec.Containers...) {
-		if !in.Containers.Includes(c.Name) {
+		if c.Name == intent.AgentContainer || !in.Containers.Includes(c.Name) {
 			continue
 		}
 		var folders, names []string

@@ -68,9 +68,16 @@ func generatePod(d *dice) object {
 	maybe(d, meta, "labels", d.labels())
 	maybe(d, meta, "annotations", pick(d, object{}, object{"a/b": "c"}, object{intent.AnnotationStatus: "{}"}))
 	spec := d.strange(object{"containers": d.containers("c", 1+d.roll(4))})
-	maybe(d, spec, "initContainers", d.containers("i", d.roll(4)))
+	init := d.containers("i", d.roll(4))
+	if d.roll(6) == 1 {
+		earlier := d.container("i-" + intent.AgentContainer)
+		earlier["name"] = intent.AgentContainer
+		init = append(init, earlier)
+	}
+	maybe(d, spec, "initContainers", init)
 	maybe(d, spec, "volumes", d.volumes())
 	maybe(d, spec, "terminationGracePeriodSeconds", pick(d, 30, 0, 5, 3600))
+	maybe(d, spec, "shareProcessNamespace", true)
 	maybe(d, spec, "securityContext", pick(d, object{}, object{"fsGroup": 2000}))
 	return d.strange(object{"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
 }
@@ -127,6 +134,7 @@ func (d *dice) containers(prefix string, n int) []any {
 
 func (d *dice) container(name string) object {
 	c := d.strange(object{"name": name, "image": "registry.example/" + name})
+	maybe(d, c, "command", pick(d, []any{}, []any{"/mtls-agent", "run"}, []any{"/bin/sh", "-c", "sleep 1"}))
 	if name[0] == 'i' && d.yes() {
 		c["restartPolicy"] = "Always"
 	}
@@ -187,6 +195,18 @@ func (d *dice) probe() object {
 	return p
 }
 
+func (d *dice) agent() *intent.Agent {
+	return &intent.Agent{
+		Image: pick(d, "registry.example/agent:v1", "registry.example/mtls-agent"), ImagePullPolicy: "Always",
+		MetricsPort: pick(d, int64(0), 9469), StartTimeout: pick(d, time.Minute, 90*time.Second),
+		Requests: intent.Quantities{CPU: pick(d, "", "5m")}, Limits: intent.Quantities{Memory: "16Mi", EphemeralStorage: pick(d, "", "1Mi")},
+		User: pick(d, int64(0), 65532), Group: pick(d, int64(0), 2000),
+		Usages: some(d, cmapi.UsageServerAuth, cmapi.UsageClientAuth), DNSNames: some(d, "web", "${POD_NAME}.db.shop.svc.cluster.local"),
+		Reload: pick(d, intent.AgentReload{}, intent.AgentReload{URL: "http://localhost:1/<&>"},
+			intent.AgentReload{Signal: "SIGHUP", Container: "c0", Process: pick(d, "", "nginx")}),
+	}
+}
+
 func generateIntent(d *dice) *intent.Intent {
 	in := &intent.Intent{
 		Role:           pick(d, intent.RoleServer, intent.RoleClient, intent.RoleBoth),
@@ -218,6 +238,9 @@ func generateIntent(d *dice) *intent.Intent {
 		Version:       "v1.0.0",
 	}
 	in.Usages = []cmapi.KeyUsage{cmapi.UsageDigitalSignature, cmapi.UsageServerAuth, cmapi.UsageClientAuth}
+	if d.yes() {
+		in.Agent = d.agent()
+	}
 	if group := int64(4294967295); d.yes() {
 		in.FSGroup = &group
 	}

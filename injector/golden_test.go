@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/assert"
@@ -40,6 +41,13 @@ type goldenCase struct {
 // everything that changes the shape of what is injected.
 func goldenCases() map[string]goldenCase {
 	cases := map[string]goldenCase{
+		"agent":               {pod: "bare", annotations: map[string]string{"role": "client", "agent": "true"}},
+		"agent-before-others": {pod: "sidecars", annotations: map[string]string{"role": "both", "agent": "true", "delivery": "secret", "mount-path": "/certs", "fs-group": "4242"}},
+		"agent-signal":        {pod: "nonroot", annotations: map[string]string{"role": "server", "reload": "signal", "reload-process": "nginx"}},
+		"agent-url":           {pod: "web", annotations: map[string]string{"role": "server", "reload": "signal", "reload-url": "http://localhost:9901/reload", "ca-bundle": "ClusterTrustBundle/mtls"}},
+		"agent-without-limits": {pod: "web", annotations: map[string]string{"role": "client", "agent": "true"}, configure: func(d *intent.Defaults) {
+			d.Agent = intent.AgentDefaults{Image: "registry.example.com/agent@sha256:0123", ImagePullPolicy: "Always", StartTimeout: time.Minute}
+		}},
 		"bundle-cluster-trust":        {pod: "web", annotations: map[string]string{"role": "server", "ca-bundle": "ClusterTrustBundle/mtls.example.io:ca:bundle"}},
 		"bundle-cluster-trust-secret": {pod: "web", annotations: map[string]string{"role": "server", "ca-bundle": "ClusterTrustBundle/mtls", "delivery": "secret", "mount-path": "/certs"}},
 		"bare":                        {pod: "bare", annotations: map[string]string{"role": "server"}},

@@ -41,6 +41,8 @@ func Patch(pod *intent.Pod, in *intent.Intent) Result {
 		variables,
 		preStop,
 		probes,
+		processes,
+		agent, // moves the places of the init containers, so nothing for them may follow
 		label,
 		status,
 	} {

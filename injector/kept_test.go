@@ -13,7 +13,7 @@ import (
 
 // requireKept checks that a patched pod still has everything that it had, known to our
 // API types or not, but for the replacements that are documented: our own status, our own
-// volumes in a pod that carries our status, a grace period that was too short, and HTTPS
+// volumes and agent in a pod that carries our status, a grace period that was too short, and HTTPS
 // probes that became tcpSocket.
 func requireKept(t *testing.T, before, after []byte, in *intent.Intent) {
 	t.Helper()
@@ -49,7 +49,12 @@ func (k *kept) compare(at string, before, after any) {
 // replaced tells our own outdated volumes.
 func (k *kept) replaced(at string, before object, after any) bool {
 	name, _ := before["name"].(string)
-	if path.Dir(at) != "/spec/volumes" || !k.injected || !strings.HasPrefix(name, "mtls-") {
+	switch {
+	case !k.injected:
+		return false
+	case path.Dir(at) == "/spec/initContainers" && name == intent.AgentContainer:
+	case path.Dir(at) == "/spec/volumes" && strings.HasPrefix(name, "mtls-"):
+	default:
 		return false
 	}
 	require.Equal(k.t, name, after.(object)["name"], at)
@@ -81,14 +86,14 @@ func (k *kept) socket(at string, get, probe object) {
 	require.NotContains(k.t, probe, "httpGet", at)
 }
 
-// items checks that the list has kept its items in order: variables are added in front of
-// them, everything else behind.
+// items checks that the list has kept its items in order: variables and the
+// agent are added in front of them, everything else behind.
 func (k *kept) items(at string, before []any, after any) {
 	k.t.Helper()
 	list, ok := after.([]any)
 	require.True(k.t, ok && len(list) >= len(before), "%s: %v became %v", at, before, after)
 	front := 0
-	if path.Base(at) == "env" {
+	if path.Base(at) == "env" || path.Base(at) == "initContainers" {
 		front = len(list) - len(before)
 	}
 	for i, item := range before {

@@ -73,7 +73,7 @@ func newPatch(pod *intent.Pod, in *intent.Intent) *patch {
 
 func (p *patch) serve(list string, all []intent.Container) {
 	for i := range all {
-		if p.in.Containers.Includes(all[i].Name) {
+		if !all[i].IsAgent() && p.in.Containers.Includes(all[i].Name) {
 			path := p.join("/spec/", list, "/", strconv.Itoa(i))
 			p.served = append(p.served, target{Container: &all[i], path: path, list: list, index: i})
 		}
@@ -105,8 +105,9 @@ func (p *patch) add(path string, value any) { p.operation("add", path, value) }
 
 func (p *patch) operation(op, path string, value any) {
 	if p.ops == nil {
-		// Two volumes, label, status and grace period; a hook and a probe a container.
-		p.ops = make([]jsonpatch.Operation, 0, 5+len(p.served)*(len(p.mounts)+len(p.in.Env)+7))
+		// Two volumes, label, status, grace period, agent and its view of processes; a hook
+		// and a probe a container.
+		p.ops = make([]jsonpatch.Operation, 0, 7+len(p.served)*(len(p.mounts)+len(p.in.Env)+7))
 	}
 	p.ops = append(p.ops, jsonpatch.Operation{Operation: op, Path: path, Value: value})
 }

@@ -70,6 +70,16 @@ func preStop(p *patch) {
 	}
 	if added != nil {
 		p.gracePeriod()
+		p.warnOfExec()
+	}
+}
+
+// warnOfExec tells what the older action needs: where it is missing the hook fails at once, and
+// the container is stopped while requests still come.
+func (p *patch) warnOfExec() {
+	if p.in.PreStop.Method == intent.PreStopExec {
+		p.warn("the preStop hook runs the program sleep in the container, as Kubernetes has no sleep action before 1.30: " +
+			"where the image has none the hook fails, and connections are cut; set " + intent.Prefix + "pre-stop-seconds: 0 there")
 	}
 }
 

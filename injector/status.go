@@ -21,6 +21,9 @@ type Status struct {
 	Delivery intent.Delivery `json:"delivery"`
 	// Companion is the name of the companion Certificate, empty when there is none.
 	Companion string `json:"companion,omitempty"`
+	// Agent is what the agent does besides guarding the start, as in
+	// [intent.AgentReload.String]; empty when there is none.
+	Agent string `json:"agent,omitempty"`
 	// Containers got the files: init containers first, each kind in the pod's order.
 	Containers []string `json:"containers"`
 	// Undo is for `kubectl mtls uninject`.
@@ -61,6 +64,9 @@ func (p *patch) appendStatus(dst []byte) []byte {
 	dst = appendQuoted(append(dst, `,"delivery":`...), string(in.Delivery))
 	if in.Companion {
 		dst = appendQuoted(append(dst, `,"companion":`...), in.CompanionName)
+	}
+	if in.Agent != nil {
+		dst = appendQuoted(append(dst, `,"agent":`...), in.Agent.Reload.String())
 	}
 	dst = appendTexts(append(dst, `,"containers":`...), len(p.served), func(i int) string { return p.served[i].Name })
 	return append(p.appendUndo(append(dst, `,"undo":`...)), '}')

@@ -19,6 +19,9 @@ func PodOf(pod *corev1.Pod) *Pod {
 			NodeSelector:                  pod.Spec.NodeSelector,
 			OS:                            pod.Spec.OS,
 			TerminationGracePeriodSeconds: pod.Spec.TerminationGracePeriodSeconds,
+			HostNetwork:                   pod.Spec.HostNetwork,
+			HostPID:                       pod.Spec.HostPID,
+			ShareProcessNamespace:         pod.Spec.ShareProcessNamespace,
 			SecurityContext:               podSecurityContextOf(pod.Spec.SecurityContext),
 			Volumes:                       convert(pod.Spec.Volumes, volumeOf),
 			InitContainers:                convert(pod.Spec.InitContainers, containerOf),
@@ -92,6 +95,8 @@ func volumeOf(v *corev1.Volume) Volume {
 func containerOf(c *corev1.Container) Container {
 	return Container{
 		Name:            c.Name,
+		Image:           c.Image,
+		Command:         c.Command,
 		RestartPolicy:   c.RestartPolicy,
 		Env:             convert(c.Env, envVarOf),
 		VolumeMounts:    convert(c.VolumeMounts, volumeMountOf),

@@ -40,7 +40,8 @@ func (r *resolution) intent() *Intent {
 	}
 	in.Usages = usages(in.Role, in.Key.Algorithm)
 	in.FSGroup = r.fsGroup(&in.Containers)
-	r.checkReload()
+	in.Agent = r.agent(&in.Containers)
+	completeAgent(in, r.pod)
 	r.checkRestart(workload)
 	r.checkServiceAccount(in.ServiceAccount)
 	if s.delivery == DeliverySecret && !s.companion && r.sound(keyDelivery, keyCompanion) {
@@ -215,7 +216,9 @@ func (r *resolution) warnAbsent(names []string) {
 	var present []string
 	for _, list := range [][]Container{r.pod.Spec.InitContainers, r.pod.Spec.Containers} {
 		for i := range list {
-			present = append(present, list[i].Name)
+			if !list[i].IsAgent() {
+				present = append(present, list[i].Name)
+			}
 		}
 	}
 	for _, name := range names {
@@ -232,6 +235,12 @@ func (r *resolution) preStop() PreStop {
 		hook.Seconds = r.settings.preStop
 	case !r.settings.role.IsServer():
 		hook.Seconds, r.why.preStop = 0, reasonClient
+	}
+	if hook.Method == PreStopAuto {
+		hook.Method = PreStopExec
+		if r.defaults.Kubernetes.Has(sleepActions()) {
+			hook.Method = PreStopSleep
+		}
 	}
 	return hook
 }

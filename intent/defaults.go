@@ -7,6 +7,7 @@ import (
 	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 )
 
@@ -40,6 +41,10 @@ type Defaults struct {
 	Reload    ReloadMode
 	Restart   RestartPolicy
 	Companion bool
+	Agent     AgentDefaults
+	// Kubernetes is the version of the API server, the newest when it is zero. It is not in
+	// the configuration file: who decides for a cluster asks the cluster.
+	Kubernetes KubernetesVersion
 
 	// Guard is what becomes of hand-written volumes of the CSI driver that claim more than
 	// the rules allow; Workloads, of pod templates and Namespaces that are not right.
@@ -162,12 +167,19 @@ func BuiltinDefaults() *Defaults {
 			"consul-dataplane", "kuma-sidecar", "kuma-init",
 			"vault-agent", "vault-agent-init",
 		},
-		Env:           []EnvProfile{EnvMTLS},
-		PreStop:       PreStop{Seconds: 10, Method: PreStopSleep},
-		Probes:        ProbesKeep,
-		Reload:        ReloadNone,
-		Restart:       RestartPolicy{MaxConcurrentWorkloads: 10, Jitter: 10 * time.Minute},
-		Companion:     true,
+		Env:       []EnvProfile{EnvMTLS},
+		PreStop:   PreStop{Seconds: 10, Method: PreStopAuto},
+		Probes:    ProbesKeep,
+		Reload:    ReloadNone,
+		Restart:   RestartPolicy{MaxConcurrentWorkloads: 10, Jitter: 10 * time.Minute},
+		Companion: true,
+		Agent: AgentDefaults{
+			ImagePullPolicy: corev1.PullIfNotPresent,
+			MetricsPort:     9469,
+			StartTimeout:    10 * time.Minute,
+			Requests:        Quantities{CPU: "5m", Memory: "16Mi"},
+			Limits:          Quantities{Memory: "16Mi"},
+		},
 		Guard:         ModeEnforce,
 		Workloads:     ModeEnforce,
 		WorkloadNames: true,

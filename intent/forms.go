@@ -3,8 +3,10 @@ package intent
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -110,6 +112,32 @@ func mountPath(value string) error {
 	}
 	if value == "/etc/tls/ca" || strings.HasPrefix(value, "/etc/tls/ca/") || value == "/etc/tls" || value == "/etc" {
 		return errors.New("must not be or hide /etc/tls/ca, where the CA bundle is mounted, nor be /etc")
+	}
+	return nil
+}
+
+// processForm is what the kernel keeps of a program's name: 15 bytes (TASK_COMM_LEN).
+var processForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+:@-]{0,14}$`)
+
+func processName(value string) error {
+	if !processForm.MatchString(value) {
+		return errors.New("must be a process's name as `ps -o comm` shows it, such as nginx: at most 15 characters, of which longer names have the first 15")
+	}
+	return nil
+}
+
+// localURL accepts what is called on the loopback interface only. "$" would begin a variable in the
+// arguments of a container.
+func localURL(value string) error {
+	wrong := errors.New("must be http://localhost:<port>/<path>")
+	at, err := url.Parse(value)
+	if err != nil || at.Scheme != "http" || at.Hostname() != "localhost" || at.User != nil || at.Fragment != "" ||
+		len(value) > 1024 || strings.ContainsAny(value, `$, "\`) || strings.ContainsFunc(value, unprintable) {
+		return wrong
+	}
+	port, err := strconv.ParseUint(at.Port(), 10, 16)
+	if err != nil || port == 0 || value != at.String() {
+		return wrong
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (r *resolution) runAsGroup(selection *Selection) *int64 {
 	var groups []int64
 	for _, list := range [][]Container{r.pod.Spec.InitContainers, r.pod.Spec.Containers} {
 		for i := range list {
-			if !selection.Includes(list[i].Name) || runsAsRoot(r.pod.Spec.SecurityContext, list[i].SecurityContext) {
+			if list[i].IsAgent() || !selection.Includes(list[i].Name) || runsAsRoot(r.pod.Spec.SecurityContext, list[i].SecurityContext) {
 				continue
 			}
 			id := groupOf(r.pod.Spec.SecurityContext, list[i].SecurityContext)

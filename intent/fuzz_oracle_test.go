@@ -88,7 +88,10 @@ func (c *cluster) checkIntent(t *testing.T, in *intent.Intent) {
 
 	assert.False(t, in.Delivery == "secret" && !in.Companion, "nobody would make the Secret")
 	assert.False(t, in.Reload == "restart" && !in.Companion, "nothing would ever restart it")
-	assert.NotEqual(t, intent.ReloadSignal, in.Reload)
+	assert.Equal(t, in.Reload == "signal", in.Agent != nil && in.Agent.Reload != (intent.AgentReload{}), "who reloads what")
+	if a := in.Agent; a != nil && a.Reload.Signal != "" {
+		assert.Contains(t, c.users(a.Reload.Container), a.User, "no other user may signal it")
+	}
 	assert.NotContains(t, in.Env, intent.EnvNone)
 	assert.LessOrEqual(t, len(in.CompanionName), 253)
 	assert.Regexp(t, subdomain, in.CompanionName)
@@ -96,6 +99,19 @@ func (c *cluster) checkIntent(t *testing.T, in *intent.Intent) {
 	shown := *in
 	shown.Workload = intent.Workload{} // an owner reference, as somebody wrote it
 	checkStrings(t, "Intent", reflect.ValueOf(shown))
+}
+
+// users returns as whom a container may run.
+func (c *cluster) users(container string) []int64 {
+	for _, candidate := range c.pod.Spec.Containers {
+		if own := candidate.SecurityContext; candidate.Name == container && own != nil && own.RunAsUser != nil {
+			return []int64{*own.RunAsUser}
+		}
+	}
+	if sc := c.pod.Spec.SecurityContext; sc != nil && sc.RunAsUser != nil {
+		return []int64{*sc.RunAsUser}
+	}
+	return nil
 }
 
 var subdomain = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)

@@ -364,7 +364,8 @@ func TestCheckNamespace(t *testing.T) {
 		"for pods to complete":  {[]string{"issuer-kind", "Issuer", "issuer-group", "a.b", "key-size", "4096", "renew-before", "9000h", "companion", "false"}, nil},
 		"incomplete and wrong":  {[]string{"key-size", "x"}, []string{at + `key-size]: Invalid value: "x": must be a whole number from 1 to 8192`}},
 		"a key that is not one": {[]string{"key-size", "4096", "key-algorithm", "ECDSA"}, []string{at + `key-size]: Invalid value: "4096": must be 256, 384 or 521 for ECDSA, not 4096`}},
-		"no agent":              {[]string{"reload", "signal"}, []string{at + `reload]: Invalid value: "signal": needs the agent, which is not part of this version; use reload: none with a program that reloads its files by itself`}},
+		"a signal":              {[]string{"reload", "signal", "reload-container", "app"}, nil},
+		"a signal and a URL":    {[]string{"reload", "signal", "reload-url", "http://localhost:1/", "reload-signal", "SIGHUP"}, []string{at + `reload-signal]: Invalid value: "SIGHUP": not with reload-url, which is called in place of a signal`}},
 		"what does not agree":   {[]string{"duration", "1h", "renew-before", "2h"}, []string{at + `renew-before]: Invalid value: "2h": must be at least 5m and less than the lifetime of 1h`}},
 		"restart, no companion": {[]string{"reload", "restart", "companion", "false"}, []string{at + `companion]: Invalid value: "false": reload: restart needs the companion Certificate, whose renewal restarts the workload: set companion: true or reload: none`}},
 	} {

@@ -76,11 +76,16 @@ const (
 type PreStopMethod string
 
 // PreStopSleep is the `sleep` action (KEP-3960, on by default from Kubernetes 1.30);
-// PreStopExec runs `sleep` inside the container, for older servers.
+// PreStopExec runs `sleep` inside the container, for older servers. PreStopAuto is the one
+// of them that the cluster has, and never stands in an [Intent].
 const (
+	PreStopAuto  PreStopMethod = "auto"
 	PreStopSleep PreStopMethod = "sleep"
 	PreStopExec  PreStopMethod = "exec"
 )
+
+// PreStopMethods returns all of them, for messages and help.
+func PreStopMethods() []PreStopMethod { return []PreStopMethod{PreStopAuto, PreStopSleep, PreStopExec} }
 
 // BundleKind is the kind of object that holds the CA bundle.
 type BundleKind string
@@ -228,6 +233,9 @@ type Intent struct {
 	// the annotation's, or the common runAsGroup. Nil: the pod's own fsGroup, or none.
 	FSGroup *int64
 	Reload  ReloadMode
+	// Agent is the sidecar that guards the start and tells the program of new files; nil
+	// where nobody asks for it.
+	Agent *Agent
 	// Version of the injector that decided, written to the status annotation.
 	Version string
 }

@@ -60,6 +60,8 @@ const (
 	keyReload              = "reload"
 	keyReloadSignal        = "reload-signal"
 	keyReloadContainer     = "reload-container"
+	keyReloadProcess       = "reload-process"
+	keyReloadURL           = "reload-url"
 	keyAgent               = "agent"
 	keyCompanion           = "companion"
 )
@@ -213,9 +215,21 @@ var table = [...]Key{
 	},
 	{
 		Name: keyReloadContainer, Type: "name", Scope: ScopeAny,
-		Default: "the first container",
+		Default: "the first container that gets the files",
 		Help:    "The container to signal; only with `reload: signal`.",
 		set:     setText(func(s *settings) *string { return &s.reloadContainer }, dnsLabel),
+	},
+	{
+		Name: keyReloadProcess, Type: "name of a process", Scope: ScopeAny,
+		Default: "the container's main process",
+		Help:    "The process to signal, by its name as in `ps -o comm`: the topmost of that name in the container. For images whose main process is a script; only with `reload: signal`.",
+		set:     setText(func(s *settings) *string { return &s.reloadProcess }, processName),
+	},
+	{
+		Name: keyReloadURL, Type: "`http://localhost:<port>/<path>`", Scope: ScopeAny,
+		Default: "none: a signal is sent",
+		Help:    "Where the agent sends a POST in place of a signal; only with `reload: signal`. It needs neither a shared process namespace nor a known user.",
+		set:     setText(func(s *settings) *string { return &s.reloadURL }, localURL),
 	},
 	{
 		Name: keyAgent, Type: "`true` or `false`", Scope: ScopeAny,

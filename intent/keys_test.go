@@ -27,7 +27,8 @@ func TestKeysAreThoseOfTheDesign(t *testing.T) {
 		{"duration", anywhere}, {"renew-before", anywhere}, {"key-algorithm", anywhere}, {"key-size", anywhere},
 		{"containers", anywhere}, {"exclude-containers", anywhere}, {"mount-path", anywhere}, {"ca-bundle", anywhere},
 		{"env", anywhere}, {"pre-stop-seconds", anywhere}, {"fs-group", anywhere},
-		{"reload", anywhere}, {"reload-signal", anywhere}, {"reload-container", anywhere}, {"agent", anywhere},
+		{"reload", anywhere}, {"reload-signal", anywhere}, {"reload-container", anywhere},
+		{"reload-process", anywhere}, {"reload-url", anywhere}, {"agent", anywhere},
 		{"probes", anywhere}, {"companion", anywhere}, {"status", intent.ScopeStatus}, {"certificate-hash", intent.ScopeStatus},
 	}
 	var got []row
@@ -85,7 +86,7 @@ func TestKeysReturnsACopy(t *testing.T) {
 func TestUnknownKeys(t *testing.T) {
 	all := "unknown annotation; known under mtls.example.io/: agent, ca-bundle, common-name, companion, containers, delivery, dns-names, duration, " +
 		"env, exclude-containers, fs-group, issuer, issuer-group, issuer-kind, key-algorithm, key-size, mount-path, organizational-units, " +
-		"organizations, pre-stop-seconds, probes, reload, reload-container, reload-signal, renew-before, role, service"
+		"organizations, pre-stop-seconds, probes, reload, reload-container, reload-process, reload-signal, reload-url, renew-before, role, service"
 	for name, c := range map[string]struct{ key, want string }{
 		"letter missing":     {"rol", `unknown annotation; did you mean "mtls.example.io/role"?`},
 		"letters swapped":    {"isseur", `unknown annotation; did you mean "mtls.example.io/issuer"?`},

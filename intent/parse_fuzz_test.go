@@ -38,6 +38,8 @@ var written = map[string]func(*settings) string{
 	keyReload:              func(s *settings) string { return string(s.reload) },
 	keyReloadSignal:        func(s *settings) string { return s.reloadSignal },
 	keyReloadContainer:     func(s *settings) string { return s.reloadContainer },
+	keyReloadProcess:       func(s *settings) string { return s.reloadProcess },
+	keyReloadURL:           func(s *settings) string { return s.reloadURL },
 	keyAgent:               func(s *settings) string { return strconv.FormatBool(s.agent) },
 	"probes":               func(s *settings) string { return string(s.probes) },
 	keyCompanion:           func(s *settings) string { return strconv.FormatBool(s.companion) },
@@ -49,7 +51,7 @@ var written = map[string]func(*settings) string{
 func FuzzParseValue(f *testing.F) {
 	for row, key := range table {
 		for _, value := range append(key.Values, "", "web", "a, b,a", "*.example.com", "ConfigMap/trust", "ClusterTrustBundle/a:b:c",
-			"72h", "1h0m0.5s", "256", "4294967295", "/certs", "Issuer", "true", "$x", "a\nb", "\xff", "ü") {
+			"72h", "1h0m0.5s", "256", "4294967295", "/certs", "http://localhost:1/", "http://localhost:8080/-/reload?x=1", "Issuer", "true", "$x", "a\nb", "\xff", "ü") {
 			f.Add(uint8(row), value)
 		}
 	}

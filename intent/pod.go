@@ -41,6 +41,9 @@ type PodSpec struct {
 	NodeSelector                  map[string]string   `json:"nodeSelector"`
 	OS                            *corev1.PodOS       `json:"os"`
 	TerminationGracePeriodSeconds *int64              `json:"terminationGracePeriodSeconds"`
+	HostNetwork                   bool                `json:"hostNetwork"`
+	HostPID                       bool                `json:"hostPID"`
+	ShareProcessNamespace         *bool               `json:"shareProcessNamespace"`
 	SecurityContext               *PodSecurityContext `json:"securityContext"`
 	Volumes                       []Volume            `json:"volumes"`
 	InitContainers                []Container         `json:"initContainers"`
@@ -77,6 +80,8 @@ type Volume struct {
 // containers and native sidecars alike.
 type Container struct {
 	Name            string                         `json:"name"`
+	Image           string                         `json:"image"`
+	Command         []string                       `json:"command"`
 	RestartPolicy   *corev1.ContainerRestartPolicy `json:"restartPolicy"`
 	Env             []EnvVar                       `json:"env"`
 	VolumeMounts    []VolumeMount                  `json:"volumeMounts"`

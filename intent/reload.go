@@ -8,24 +8,6 @@ import (
 
 // What happens once a certificate has been renewed.
 
-// checkReload refuses what needs the agent.
-func (r *resolution) checkReload() {
-	const noAgent = "needs the agent, which is not part of this version; use reload: none with a program that reloads its files by itself"
-	s := &r.settings
-	if s.agent {
-		r.refuse(keyAgent, noAgent)
-	}
-	if s.reload == ReloadSignal {
-		r.refuse(keyReload, noAgent)
-		return
-	}
-	for _, key := range []string{keyReloadSignal, keyReloadContainer} {
-		if set, byNamespace := r.isSet(key); set && !byNamespace && r.sound(key, keyReload) {
-			r.refuse(key, "only with reload: signal")
-		}
-	}
-}
-
 // checkRestart refuses a restart that nothing could ever set off, and warns where
 // nobody can restart the workload.
 func (r *resolution) checkRestart(workload Workload) {

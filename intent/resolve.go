@@ -104,6 +104,7 @@ type settings struct {
 	fsGroup                       int64
 	reload                        ReloadMode
 	reloadSignal, reloadContainer string
+	reloadProcess, reloadURL      string
 	agent, companion              bool
 	probes                        ProbeMode
 }

@@ -181,7 +181,6 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		"metadata.annotations[mtls.example.io/dns-names]",
 		"metadata.annotations[mtls.example.io/issuer]",
 		"metadata.annotations[mtls.example.io/key-size]",
-		"metadata.annotations[mtls.example.io/agent]",
 		"spec.serviceAccountName",
 		"metadata.annotations[mtls.example.io/companion]",
 		"namespace.metadata.annotations[mtls.example.io/owner]",

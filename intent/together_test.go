@@ -89,35 +89,3 @@ func TestCompanionAndDelivery(t *testing.T) {
 		})
 	}
 }
-
-func TestReloadAndAgent(t *testing.T) {
-	const noAgent = "needs the agent, which is not part of this version; use reload: none with a program that reloads its files by itself"
-	const noSignal = "only with reload: signal"
-	for name, c := range map[string]struct {
-		namespace, pod []string
-		errors         []string
-		warnings       []string
-	}{
-		"none":                       {pod: []string{"reload", "none"}},
-		"restart":                    {pod: []string{"reload", "restart"}},
-		"signal":                     {pod: []string{"reload", "signal"}, errors: []string{refusal("reload", "signal", noAgent)}},
-		"signal with its details":    {pod: []string{"reload", "signal", "reload-signal", "SIGHUP", "reload-container", "app"}, errors: []string{refusal("reload", "signal", noAgent)}},
-		"signal by the namespace":    {namespace: []string{"reload", "signal"}, errors: []string{"namespace." + refusal("reload", "signal", noAgent)}},
-		"which signal":               {pod: []string{"reload-signal", "SIGHUP"}, errors: []string{refusal("reload-signal", "SIGHUP", noSignal)}},
-		"which container":            {pod: []string{"reload-container", "app"}, errors: []string{refusal("reload-container", "app", noSignal)}},
-		"which of both, restart":     {pod: []string{"reload", "restart", "reload-signal", "SIGHUP", "reload-container", "app"}, errors: []string{refusal("reload-signal", "SIGHUP", noSignal), refusal("reload-container", "app", noSignal)}},
-		"which, by the namespace":    {namespace: []string{"reload-signal", "SIGHUP", "reload-container", "app"}},
-		"agent":                      {pod: []string{"agent", "true"}, errors: []string{refusal("agent", "true", noAgent)}},
-		"no agent":                   {pod: []string{"agent", "false"}},
-		"agent by the namespace":     {namespace: []string{"agent", "true"}, errors: []string{"namespace." + refusal("agent", "true", noAgent)}},
-		"no agent for all its worth": {namespace: []string{"agent", "true"}, pod: []string{"agent", "false"}},
-		"agent and signal":           {pod: []string{"agent", "true", "reload", "signal"}, errors: []string{refusal("agent", "true", noAgent), refusal("reload", "signal", noAgent)}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got := intent.Resolve(intent.BuiltinDefaults(), newNamespace(c.namespace...), newPod(append(c.pod, "role", "client")...), nil)
-			assert.Equal(t, c.errors, texts(got.Errors))
-			assert.Equal(t, c.warnings, got.Warnings)
-			assert.Equal(t, c.errors == nil, got.Intent != nil)
-		})
-	}
-}

@@ -141,10 +141,12 @@ func rightValues() map[string]right {
 		"reload": {func(in *intent.Intent) any { return in.Reload }, intent.ReloadNone, []example{
 			{"restart", intent.ReloadRestart}, {"none", intent.ReloadNone},
 		}},
-		// What the agent would do is parsed but decides nothing yet: see decide_test.go.
+		// What these decide together is in agent_test.go.
+		"reload-process":   {nothing, nil, []example{{"nginx", nil}, {"java-main.1:x@y", nil}}},
+		"reload-url":       {nothing, nil, []example{{"http://localhost:9901/reload", nil}, {"http://localhost:1", nil}, {"http://localhost:65535/-/reload?now=1", nil}}},
 		"reload-signal":    {nothing, nil, []example{{"SIGHUP", nil}, {"SIGUSR1", nil}, {"SIGWINCH", nil}}},
 		"reload-container": {nothing, nil, []example{{"app", nil}, {"nginx-1", nil}}},
-		"agent":            {nothing, nil, []example{{"false", nil}, {"true", nil}}},
+		"agent":            {func(in *intent.Intent) any { return in.Agent != nil }, false, []example{{"true", true}, {"false", false}}},
 		"probes": {func(in *intent.Intent) any { return in.Probes }, intent.ProbesKeep, []example{
 			{"tcp", intent.ProbesTCP}, {"keep", intent.ProbesKeep},
 		}},

@@ -30,6 +30,8 @@ const (
 	notEnv        = "must be one of mtls, openssl, curl, python, node, grpc, postgres, aws, none"
 	notReload     = "must be one of none, restart, signal"
 	notSignal     = "must be one of SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT, SIGTERM, SIGWINCH"
+	notProcess    = "must be a process's name as `ps -o comm` shows it, such as nginx: at most 15 characters, of which longer names have the first 15"
+	notURL        = "must be http://localhost:<port>/<path>"
 	notProbes     = "must be one of keep, tcp"
 )
 
@@ -149,7 +151,14 @@ func wrongValues() map[string]map[string]string {
 			"": notSignal, "HUP": notSignal, "sighup": notSignal + `; did you mean "SIGHUP"?`, "SIGKILL": notSignal, "1": notSignal,
 		},
 		"reload-container": {"": notLabel, "Nginx": notLabel, "nginx,app": notLabel, "nginx\x00": notLabel},
-		"agent":            {"": notBool, "True": notBool, "yes": notBool, "1": notBool, "true ": notBool},
+		"reload-process":   {"": notProcess, "/usr/sbin/nginx": notProcess, "nginx: master": notProcess, "a,b": notProcess, "sixteen-letters-": notProcess, "-x": notProcess, "$x": notProcess},
+		"reload-url": {
+			"": notURL, "localhost:80": notURL, "https://localhost:80/": notURL, "http://localhost/": notURL, "http://localhost:0/": notURL,
+			"http://localhost:65536/": notURL, "http://127.0.0.1:80/": notURL, "http://example.com:80/": notURL, "http://localhost.example.com:80/": notURL,
+			"http://u:p@localhost:80/": notURL, "http://localhost:80/#x": notURL, "http://localhost:80/$(X)": notURL, "http://localhost:80/a b": notURL,
+			"http://localhost:80/\n": notURL, "http://localhost:80/a,b": notURL, "HTTP://localhost:80/": notURL, "http://localhost:080x/": notURL,
+		},
+		"agent": {"": notBool, "True": notBool, "yes": notBool, "1": notBool, "true ": notBool},
 		"probes": {
 			"": notProbes, "TCP": notProbes + `; did you mean "tcp"?`, "http": notProbes + `; did you mean "tcp"?`, "exec": notProbes, "tcp,keep": notProbes,
 		},

@@ -85,6 +85,12 @@ func (r *reader) podSpec(s *intent.PodSpec) error {
 			return pointer(r, &s.OS, reflected)
 		case "terminationGracePeriodSeconds":
 			return pointer(r, &s.TerminationGracePeriodSeconds, (*reader).integer)
+		case "hostNetwork":
+			return r.boolean(&s.HostNetwork)
+		case "hostPID":
+			return r.boolean(&s.HostPID)
+		case "shareProcessNamespace":
+			return pointer(r, &s.ShareProcessNamespace, (*reader).boolean)
 		case "securityContext":
 			return pointer(r, &s.SecurityContext, (*reader).podSecurityContext)
 		case "volumes":
@@ -156,6 +162,10 @@ func (r *reader) container(c *intent.Container) error {
 		switch string(name) {
 		case "name":
 			return r.str(&c.Name)
+		case "image":
+			return r.str(&c.Image)
+		case "command":
+			return list(r, &c.Command, 4, (*reader).str)
 		case "restartPolicy":
 			return pointer(r, &c.RestartPolicy, stringType[corev1.ContainerRestartPolicy])
 		case "env":

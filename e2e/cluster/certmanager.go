@@ -33,9 +33,28 @@ import (
 // certManagerWorkers is the number of workers of each controller.
 const certManagerWorkers = 4
 
-// startCertManager runs cert-manager's controllers in this process. Its webhook
-// and cainjector are not there: objects are checked by the CRDs' schema alone.
+// startCertManager runs cert-manager's controllers until the cluster's Stop.
 func (c *Cluster) startCertManager(ctx context.Context, opts Options) error {
+	c.opts = opts
+	c.onStop(c.StopCertManager)
+	return c.StartCertManager(ctx)
+}
+
+// StopCertManager ends cert-manager's controllers, as when its Deployment is scaled to
+// none. If they do not run it does nothing.
+func (c *Cluster) StopCertManager() error {
+	stop := c.stopCertManager
+	if stop == nil {
+		return nil
+	}
+	c.stopCertManager = nil
+	return stop()
+}
+
+// StartCertManager runs cert-manager's controllers in this process, again after
+// StopCertManager. Its webhook and cainjector are not there: objects are checked by the
+// CRDs' schema alone.
+func (c *Cluster) StartCertManager(ctx context.Context) error {
 	c.progress("starting cert-manager")
 	kubeconfig, err := c.KubeconfigForUser(serviceAccountUser+csiDriverNamespace+":"+certManagerAccount, "system:masters")
 	if err != nil {
@@ -46,7 +65,7 @@ func (c *Cluster) startCertManager(ctx context.Context, opts Options) error {
 		Kubeconfig:    kubeconfig,
 		IssuerOptions: controller.IssuerOptions{ClusterResourceNamespace: csiDriverNamespace},
 		CertificateOptions: controller.CertificateOptions{
-			EnableOwnerRef: opts.CertificateOwnerRef,
+			EnableOwnerRef: c.opts.CertificateOwnerRef,
 			// A failure is tried again at once, not in an hour.
 			CertificateRequestMinimumBackoffDuration: time.Second,
 			CertificateRequestMaximumBackoffDuration: 5 * time.Second,
@@ -66,11 +85,11 @@ func (c *Cluster) startCertManager(ctx context.Context, opts Options) error {
 		stop()
 		return err
 	}
-	wait, err := runControllers(run, factory, shared, opts.DisableApprover)
-	c.onStop(func() error {
+	wait, err := runControllers(run, factory, shared, c.opts.DisableApprover)
+	c.stopCertManager = func() error {
 		stop()
 		return errors.Join(wait(), serve())
-	})
+	}
 	return err
 }
 

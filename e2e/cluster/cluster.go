@@ -62,6 +62,10 @@ type Options struct {
 	// WithoutInjector leaves out the rights and the namespace of the injector, which the
 	// chart brings.
 	WithoutInjector bool
+	// Address is an address of this machine that pods reach, for the API server to listen on.
+	// With one, real nodes can join: none is made, and the controllers of nodes run. The first
+	// address of service-cluster-ip-range must then be [ServiceAddress].
+	Address string
 }
 
 // Cluster is a running control plane.
@@ -90,7 +94,10 @@ type Cluster struct {
 	log      logr.Logger
 	env      *envtest.Environment
 	services *serviceProxy
+	opts     Options
 	stops    []func() error // run last to first
+
+	stopCertManager func() error // nil if it does not run
 }
 
 // Start starts a cluster and waits until it can take workloads and issue
@@ -228,8 +235,10 @@ func (c *Cluster) prepare(ctx context.Context, opts Options) error {
 	if err := c.Client.Create(ctx, ns); err != nil {
 		return fmt.Errorf("creating the namespace %s: %w", ns.Name, err)
 	}
-	if err := c.createNode(ctx); err != nil {
-		return err
+	if opts.Address == "" {
+		if err := c.createNode(ctx); err != nil {
+			return err
+		}
 	}
 	// The namespaces exist; their service accounts show that the controller
 	// manager works.

@@ -114,6 +114,11 @@ func (c *Cluster) configureAPIServer(ctx context.Context, opts Options) error {
 	// envtest turns ServiceAccount admission off, for it runs no controller that
 	// makes the accounts. Here is one.
 	args := api.Configure().Disable("disable-admission-plugins")
+	if opts.Address != "" {
+		if err := listenForPods(api, opts.Address); err != nil {
+			return err
+		}
+	}
 	for name, values := range opts.ExtraAPIServerArgs {
 		args.Append(name, values...)
 	}
@@ -165,7 +170,7 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 
 // startControllerManager starts the controllers that turn workloads into pods.
 // As in a real cluster, each acts as its own service account.
-func (c *Cluster) startControllerManager(context.Context, Options) error {
+func (c *Cluster) startControllerManager(_ context.Context, opts Options) error {
 	c.progress("starting kube-controller-manager")
 	kubeconfig, err := c.KubeconfigForUser(controllerManager)
 	if err != nil {
@@ -176,9 +181,13 @@ func (c *Cluster) startControllerManager(context.Context, Options) error {
 	if err := os.WriteFile(rootCA, api.CA, 0o600); err != nil {
 		return fmt.Errorf("writing the API server's CA: %w", err)
 	}
+	run := controllers
+	if opts.Address != "" {
+		run += nodeControllers
+	}
 	p, err := c.startProcess("kube-controller-manager", c.programs.ControllerManager,
 		"--kubeconfig="+kubeconfig,
-		"--controllers="+controllers,
+		"--controllers="+run,
 		"--leader-elect=false",
 		"--secure-port=0", // nobody asks it for health or metrics
 		"--use-service-account-credentials=true",

@@ -2,12 +2,10 @@ package csidriver
 
 import (
 	"context"
-	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
@@ -19,59 +17,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clocktesting "k8s.io/utils/clock/testing"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"software.sslmate.com/src/go-pkcs12"
+
+	"example.io/mtls-injector/e2e/csidriver/csidrivertest"
 )
-
-// fakeClient answers each CertificateRequest as cert-manager would: answer fills in
-// the status.
-func fakeClient(t *testing.T, answer func(*cmapi.CertificateRequest) error) client.Client {
-	t.Helper()
-	scheme := runtime.NewScheme()
-	require.NoError(t, cmapi.AddToScheme(scheme))
-	return fake.NewClientBuilder().WithScheme(scheme).WithInterceptorFuncs(interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
-			if err := answer(obj.(*cmapi.CertificateRequest)); err != nil {
-				return err
-			}
-			return c.Create(ctx, obj, opts...)
-		},
-	}).Build()
-}
-
-func condition(kind cmapi.CertificateRequestConditionType, reason, message string) cmapi.CertificateRequestCondition {
-	return cmapi.CertificateRequestCondition{Type: kind, Status: cmmeta.ConditionTrue, Reason: reason, Message: message}
-}
-
-// signWith returns an answer that signs with a key of its own.
-func signWith(t *testing.T, ca crypto.Signer) func(*cmapi.CertificateRequest) error {
-	t.Helper()
-	return func(cr *cmapi.CertificateRequest) error {
-		template, err := pki.CertificateTemplateFromCertificateRequest(cr)
-		if err != nil {
-			return err
-		}
-		issuer := &x509.Certificate{SerialNumber: big.NewInt(1)}
-		cr.Status.Certificate, _, err = pki.SignCertificate(template, issuer, template.PublicKey, ca)
-		cr.Status.CA = []byte("the CA")
-		cr.Status.Conditions = []cmapi.CertificateRequestCondition{
-			condition(cmapi.CertificateRequestConditionApproved, "ok", ""),
-			condition(cmapi.CertificateRequestConditionReady, cmapi.CertificateRequestReasonIssued, ""),
-		}
-		return err
-	}
-}
-
-func newCA(t *testing.T) crypto.Signer {
-	t.Helper()
-	ca, err := pki.GenerateECPrivateKey(256)
-	require.NoError(t, err)
-	return ca
-}
 
 func TestPublishWritesFiles(t *testing.T) {
 	cases := map[string]struct {
@@ -86,7 +35,7 @@ func TestPublishWritesFiles(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			tc.attributes["common-name"] = "web"
-			driver := New(Options{Client: fakeClient(t, signWith(t, newCA(t))), Root: t.TempDir()})
+			driver := New(Options{Client: csidrivertest.Client(t, csidrivertest.Sign(t)), Root: t.TempDir()})
 			pod := testPod(tc.attributes)
 			dir, err := driver.Publish(t.Context(), pod, "tls")
 			require.NoError(t, err)
@@ -120,7 +69,7 @@ func TestPublishWritesFiles(t *testing.T) {
 }
 
 func TestPublishWritesAKeystore(t *testing.T) {
-	driver := New(Options{Client: fakeClient(t, signWith(t, newCA(t))), Root: t.TempDir()})
+	driver := New(Options{Client: csidrivertest.Client(t, csidrivertest.Sign(t)), Root: t.TempDir()})
 	dir, err := driver.Publish(t.Context(), testPod(map[string]string{"pkcs12-enable": "true", "pkcs12-password": "x"}), "tls")
 	require.NoError(t, err)
 	data, err := os.ReadFile(filepath.Join(dir, "keystore.p12"))
@@ -131,8 +80,8 @@ func TestPublishWritesAKeystore(t *testing.T) {
 
 func TestRequestHasNoUsageExtensions(t *testing.T) {
 	var csr *x509.CertificateRequest
-	sign := signWith(t, newCA(t))
-	driver := New(Options{Root: t.TempDir(), Client: fakeClient(t, func(cr *cmapi.CertificateRequest) (err error) {
+	sign := csidrivertest.Sign(t)
+	driver := New(Options{Root: t.TempDir(), Client: csidrivertest.Client(t, func(cr *cmapi.CertificateRequest) (err error) {
 		if csr, err = pki.DecodeX509CertificateRequestBytes(cr.Spec.Request); err != nil {
 			return err
 		}
@@ -154,23 +103,39 @@ func TestPublishFails(t *testing.T) {
 		"denied": {
 			answer: func(cr *cmapi.CertificateRequest) error {
 				cr.Status.Conditions = []cmapi.CertificateRequestCondition{
-					condition(cmapi.CertificateRequestConditionDenied, "policy", "not yours"),
+					csidrivertest.Condition(cmapi.CertificateRequestConditionDenied, "policy", "not yours"),
 				}
 				return nil
 			},
-			want: "denied: policy: not yours",
+			want: "has been denied by the approval plugin: not yours",
 		},
 		"failed": {
 			answer: func(cr *cmapi.CertificateRequest) error {
-				failed := condition(cmapi.CertificateRequestConditionReady, cmapi.CertificateRequestReasonFailed, "broken")
+				failed := csidrivertest.Condition(cmapi.CertificateRequestConditionReady, cmapi.CertificateRequestReasonFailed, "broken")
 				failed.Status = cmmeta.ConditionFalse
 				cr.Status.Conditions = []cmapi.CertificateRequestCondition{failed}
 				return nil
 			},
-			want: "failed: broken",
+			want: "has failed: broken",
 		},
-		"not created":   {answer: func(*cmapi.CertificateRequest) error { return errors.New("forbidden") }, want: "creating a CertificateRequest: forbidden"},
-		"not approved":  {answer: func(*cmapi.CertificateRequest) error { return nil }, want: "is not approved: context deadline exceeded"},
+		"not created":  {answer: func(*cmapi.CertificateRequest) error { return errors.New("forbidden") }, want: "submitting request: forbidden"},
+		"not approved": {answer: func(*cmapi.CertificateRequest) error { return nil }, want: "waiting for request: request has not yet been approved by approval plugin"},
+		"not signed": {
+			answer: func(cr *cmapi.CertificateRequest) error {
+				cr.Status.Conditions = []cmapi.CertificateRequestCondition{csidrivertest.Condition(cmapi.CertificateRequestConditionApproved, "ok", "")}
+				return nil
+			},
+			want: "waiting for request: request has no ready condition",
+		},
+		"no issuer": {
+			answer: func(cr *cmapi.CertificateRequest) error {
+				pending := csidrivertest.Condition(cmapi.CertificateRequestConditionReady, cmapi.CertificateRequestReasonPending, `Referenced "Issuer" not found`)
+				pending.Status = cmmeta.ConditionFalse
+				cr.Status.Conditions = []cmapi.CertificateRequestCondition{pending}
+				return nil
+			},
+			want: `waiting for request: request pending: Referenced "Issuer" not found`,
+		},
 		"a pod to come": {change: func(pod *corev1.Pod) { pod.UID = "" }, want: "the pod has no UID"},
 		"refused":       {change: func(pod *corev1.Pod) { pod.Spec.Volumes[1].CSI.ReadOnly = nil }, want: "volume tls of pod shop/web-0: spec.volumes[1]"},
 	}
@@ -182,61 +147,8 @@ func TestPublishFails(t *testing.T) {
 			if tc.change != nil {
 				tc.change(pod)
 			}
-			_, err := New(Options{Client: fakeClient(t, tc.answer), Root: t.TempDir()}).Publish(ctx, pod, "tls")
+			_, err := New(Options{Client: csidrivertest.Client(t, tc.answer), Root: t.TempDir()}).Publish(ctx, pod, "tls")
 			require.ErrorContains(t, err, tc.want)
-		})
-	}
-}
-
-func TestRenewalBacksOff(t *testing.T) {
-	sign, broken := signWith(t, newCA(t)), false
-	clock := clocktesting.NewFakeClock(time.Now())
-	var errs []error
-	driver := New(Options{
-		Root: t.TempDir(), Clock: clock, OnError: func(err error) { errs = append(errs, err) },
-		Client: fakeClient(t, func(cr *cmapi.CertificateRequest) error {
-			if broken {
-				return errors.New("no API server")
-			}
-			return sign(cr)
-		}),
-	})
-	pod := testPod(map[string]string{"key-algorithm": "ECDSA", "duration": "3h"})
-	_, err := driver.Publish(t.Context(), pod, "tls")
-	require.NoError(t, err)
-	v := driver.volume(pod, "tls")
-	assert.WithinDuration(t, clock.Now().Add(2*time.Hour), v.next, 5*time.Second, "at a third of the lifetime")
-	driver.renewDue(t.Context())
-	require.Empty(t, errs, "nothing is due")
-
-	broken = true
-	clock.SetTime(v.next)
-	for _, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 5 * time.Minute, 5 * time.Minute} {
-		assert.Equal(t, want, driver.renewDue(t.Context()))
-		clock.Step(want)
-	}
-	require.Len(t, errs, 6)
-	require.ErrorContains(t, errs[0], "renewing volume tls of pod shop/web-0: creating a CertificateRequest: no API server")
-
-	broken = false
-	key := v.key
-	driver.renewDue(t.Context())
-	assert.NotEqual(t, key, v.key, "a new key")
-	assert.Zero(t, v.backoff)
-}
-
-func TestRenewAt(t *testing.T) {
-	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	cert := &x509.Certificate{NotBefore: start, NotAfter: start.Add(9 * time.Hour)}
-	cases := map[string]struct{ before, want time.Duration }{
-		"by default":             {0, 6 * time.Hour},
-		"as asked":               {time.Hour, 8 * time.Hour},
-		"longer than its life":   {10 * time.Hour, 6 * time.Hour},
-		"exactly its whole life": {9 * time.Hour, 6 * time.Hour},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, tc.want, renewAt(cert, tc.before).Sub(start))
 		})
 	}
 }

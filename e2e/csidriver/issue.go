@@ -7,12 +7,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apiutil "github.com/cert-manager/cert-manager/pkg/api/util"
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/cert-manager/cert-manager/pkg/util/pki"
 	"github.com/google/uuid"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,9 +34,16 @@ const account = "system:serviceaccount:cert-manager:cert-manager-csi-driver"
 
 const pollInterval = 100 * time.Millisecond
 
+// lookInterval is how often the driver looks whether a certificate is due: one that is due
+// when it comes is replaced after that.
+const lookInterval = time.Second
+
 // issue gets a certificate for the volume and writes its files. The caller holds
 // the volume's lock.
 func (d *Driver) issue(ctx context.Context, v *volume) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(v.gone, cancel)()
 	req, err := Parse(v.pod, v.name)
 	if err != nil {
 		return err
@@ -49,11 +58,14 @@ func (d *Driver) issue(ctx context.Context, v *volume) error {
 	if err != nil {
 		return err
 	}
+	if err := d.removeOld(ctx, v); err != nil {
+		return err
+	}
 	if err := d.opts.Client.Create(ctx, cr); err != nil {
-		return fmt.Errorf("creating a CertificateRequest: %w", err)
+		return fmt.Errorf("submitting request: %w", err)
 	}
 	if err := d.waitFor(ctx, cr); err != nil {
-		return err
+		return fmt.Errorf("waiting for request: %w", err)
 	}
 	chain, err := pki.DecodeX509CertificateChainBytes(cr.Status.Certificate)
 	if err != nil {
@@ -63,10 +75,35 @@ func (d *Driver) issue(ctx context.Context, v *volume) error {
 	if err != nil {
 		return err
 	}
-	if err := atomicdir.Write(v.dir, files, atomicdir.Options{Mode: dirMode, GID: req.GID}); err != nil {
+	if err := atomicdir.Write(d.DataDir(v.id), files, atomicdir.Options{Mode: dirMode, GID: req.GID}); err != nil {
 		return err
 	}
 	v.key, v.next, v.backoff = key, renewAt(chain[0], req.RenewBefore), 0
+	if soonest := d.opts.Clock.Now().Add(lookInterval); v.next.Before(soonest) {
+		v.next = soonest
+	}
+	return d.note(v)
+}
+
+// removeOld removes the volume's oldest requests, so that with the next one there are no
+// more than MaxRequests.
+func (d *Driver) removeOld(ctx context.Context, v *volume) error {
+	if d.opts.MaxRequests == 0 {
+		return nil
+	}
+	var list cmapi.CertificateRequestList
+	labels := client.MatchingLabels{NodeLabel: labelHash(d.opts.Node), VolumeLabel: labelHash(v.id)}
+	if err := d.opts.Client.List(ctx, &list, client.InNamespace(v.pod.Namespace), labels); err != nil {
+		return fmt.Errorf("cleaning up stale requests: %w", err)
+	}
+	slices.SortFunc(list.Items, func(a, b cmapi.CertificateRequest) int {
+		return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) // newest first
+	})
+	for i := d.opts.MaxRequests - 1; i < len(list.Items); i++ {
+		if err := d.opts.Client.Delete(ctx, &list.Items[i]); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("cleaning up stale requests: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -105,41 +142,46 @@ func (d *Driver) request(v *volume, req *Request, key crypto.Signer) (*cmapi.Cer
 	}, nil
 }
 
-// waitFor waits until the request is signed, and keeps its latest state in cr.
+// waitFor waits until the request is signed, and keeps its latest state in cr. When time
+// is up the error is what the request was last waiting for.
 func (d *Driver) waitFor(ctx context.Context, cr *cmapi.CertificateRequest) error {
-	name := "CertificateRequest " + client.ObjectKeyFromObject(cr).String()
-	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
-		if err := d.opts.Client.Get(ctx, client.ObjectKeyFromObject(cr), cr); err != nil {
-			return false, err
+	pending := ""
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (done bool, err error) {
+		err = d.opts.Client.Get(ctx, client.ObjectKeyFromObject(cr), cr)
+		if err == nil {
+			done, pending, err = verdict(cr)
+		} else if !apierrors.IsNotFound(err) {
+			err = nil // the driver reads from its cache: an API server that is away is no matter
 		}
-		return verdict(cr)
+		return done, err
 	})
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() == nil:
-		return fmt.Errorf("%s: %w", name, err)
-	case apiutil.CertificateRequestIsApproved(cr):
-		return fmt.Errorf("%s is approved but not signed: %w", name, ctx.Err())
-	default:
-		return fmt.Errorf("%s is not approved: %w", name, ctx.Err())
+	if err != nil && ctx.Err() != nil && pending != "" {
+		return errors.New(pending)
 	}
+	return err
 }
 
-// verdict tells whether the request is signed. A final refusal is an error.
-func verdict(cr *cmapi.CertificateRequest) (bool, error) {
+// verdict tells whether the request is signed, and if not, what is missing. A final
+// refusal is an error.
+func verdict(cr *cmapi.CertificateRequest) (signed bool, pending string, err error) {
 	if apiutil.CertificateRequestIsDenied(cr) {
 		cond := apiutil.GetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionDenied)
-		return false, fmt.Errorf("denied: %s: %s", cond.Reason, cond.Message)
+		return false, "", fmt.Errorf("request %q has been denied by the approval plugin: %s", cr.Name, cond.Message)
 	}
-	switch apiutil.CertificateRequestReadyReason(cr) {
-	case cmapi.CertificateRequestReasonFailed:
-		cond := apiutil.GetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionReady)
-		return false, fmt.Errorf("failed: %s", cond.Message)
-	case cmapi.CertificateRequestReasonIssued:
-		return len(cr.Status.Certificate) > 0, nil
+	ready := apiutil.GetCertificateRequestCondition(cr, cmapi.CertificateRequestConditionReady)
+	switch {
+	case ready == nil && !apiutil.CertificateRequestIsApproved(cr):
+		return false, "request has not yet been approved by approval plugin", nil
+	case ready == nil:
+		return false, "request has no ready condition", nil
+	case ready.Reason == cmapi.CertificateRequestReasonFailed:
+		return false, "", fmt.Errorf("request %q has failed: %s", cr.Name, ready.Message)
+	case ready.Reason == cmapi.CertificateRequestReasonIssued && len(cr.Status.Certificate) > 0:
+		return true, "", nil
+	case ready.Reason == cmapi.CertificateRequestReasonPending:
+		return false, "request pending: " + ready.Message, nil
 	default:
-		return false, nil
+		return false, fmt.Sprintf("unrecognised Ready condition state (%s): %s", ready.Reason, ready.Message), nil
 	}
 }
 

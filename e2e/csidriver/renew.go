@@ -22,8 +22,10 @@ const (
 // Manage renews the certificates of all published volumes until ctx ends. No pod is
 // told, restarted or signalled.
 func (d *Driver) Manage(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
 	for ctx.Err() == nil {
-		timer := d.opts.Clock.NewTimer(d.renewDue(ctx))
+		timer := d.opts.Clock.NewTimer(d.renewDue(ctx, &running))
 		select {
 		case <-ctx.Done():
 		case <-d.wake:
@@ -33,50 +35,56 @@ func (d *Driver) Manage(ctx context.Context) {
 	}
 }
 
-// renewDue renews all volumes that are due, and returns how long nothing else is.
-func (d *Driver) renewDue(ctx context.Context) time.Duration {
+// renewDue begins to renew all volumes that are due, and returns how long nothing else
+// is. A renewal that waits, for cert-manager say, holds up no other.
+func (d *Driver) renewDue(ctx context.Context, running *sync.WaitGroup) time.Duration {
 	d.mu.Lock()
-	volumes := make([]*volume, 0, len(d.volumes))
+	defer d.mu.Unlock()
+	earliest := d.opts.Clock.Now().Add(idle)
 	for _, v := range d.volumes {
-		volumes = append(volumes, v)
+		if v.renewing.Load() || !v.mu.TryLock() {
+			continue // who holds it wakes us when it is done
+		}
+		next := v.next
+		v.mu.Unlock()
+		switch {
+		case next.IsZero(): // to be published for the first time
+		case d.opts.Clock.Now().Before(next):
+			earliest = earlier(earliest, next)
+		default:
+			v.renewing.Store(true)
+			running.Go(func() {
+				d.renew(ctx, v)
+				v.renewing.Store(false)
+				d.wakeUp()
+			})
+		}
 	}
-	d.mu.Unlock()
-
-	var (
-		running  sync.WaitGroup
-		mu       sync.Mutex
-		earliest = d.opts.Clock.Now().Add(idle)
-	)
-	for _, v := range volumes {
-		running.Go(func() {
-			next := d.renew(ctx, v)
-			mu.Lock()
-			defer mu.Unlock()
-			if !next.IsZero() && next.Before(earliest) {
-				earliest = next
-			}
-		})
-	}
-	running.Wait()
 	return max(0, earliest.Sub(d.opts.Clock.Now()))
 }
 
-// renew renews the volume if it is due and returns when it is next.
-func (d *Driver) renew(ctx context.Context, v *volume) time.Time {
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// renew renews the volume, which takes as long as it takes: unlike a mount, a renewal
+// waits without end for its request.
+func (d *Driver) renew(ctx context.Context, v *volume) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	// A volume without a key is still being published for the first time.
-	if v.unwanted || v.key == nil || d.opts.Clock.Now().Before(v.next) {
-		return v.next
+	if v.gone.Err() != nil {
+		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, mountTimeout)
-	defer cancel()
-	if err := d.issue(ctx, v); err != nil {
-		v.backoff = min(max(2*v.backoff, retryFirst), retryMost)
-		v.next = d.opts.Clock.Now().Add(v.backoff)
-		d.opts.OnError(fmt.Errorf("renewing volume %s of pod %s: %w", v.name, client.ObjectKeyFromObject(v.pod), err))
+	err := d.issue(ctx, v)
+	if err == nil || v.gone.Err() != nil || ctx.Err() != nil {
+		return
 	}
-	return v.next
+	v.backoff = min(max(2*v.backoff, retryFirst), retryMost)
+	v.next = d.opts.Clock.Now().Add(v.backoff)
+	d.opts.OnError(fmt.Errorf("renewing volume %s of pod %s: %w", v.name, client.ObjectKeyFromObject(v.pod), err))
 }
 
 // renewAt tells when to renew a certificate.

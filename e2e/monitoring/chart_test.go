@@ -3,6 +3,7 @@ package monitoring
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,20 +46,31 @@ func render(t *testing.T, args ...string) []*unstructured.Unstructured {
 // one renders and returns the only object of a kind in the namespace monitoring.
 func one(t *testing.T, kind string, args ...string) *unstructured.Unstructured {
 	t.Helper()
+	found := all(t, kind, args...)
+	require.Len(t, found, 1)
+	return found[0]
+}
+
+// all renders and returns the objects of a kind in the namespace monitoring, by name.
+func all(t *testing.T, kind string, args ...string) []*unstructured.Unstructured {
+	t.Helper()
 	var found []*unstructured.Unstructured
 	for _, object := range render(t, args...) {
 		if object.GetKind() == kind && object.GetNamespace() == "monitoring" {
 			found = append(found, object)
 		}
 	}
-	require.Len(t, found, 1)
-	return found[0]
+	slices.SortFunc(found, func(a, b *unstructured.Unstructured) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return found
 }
 
 func TestChartMonitors(t *testing.T) {
 	var want []map[string]any
 	readYAML(t, "testdata/chart/monitors.yaml", &want)
-	got := []map[string]any{one(t, "PodMonitor").Object, one(t, "ServiceMonitor").Object}
+	var got []map[string]any
+	for _, object := range append(all(t, "PodMonitor"), one(t, "ServiceMonitor")) {
+		got = append(got, object.Object)
+	}
 	assert.Empty(t, cmp.Diff(want, got))
 }
 
@@ -106,6 +118,10 @@ func TestChartRefuses(t *testing.T) {
 		"an alert that there is not": {
 			"metrics.prometheusRule.disabledAlerts={MTLSInjectorSlwo}",
 			`metrics.prometheusRule.disabledAlerts: there is no alert "MTLSInjectorSlwo"`,
+		},
+		"a PodMonitor for agents without metrics": {
+			"config.agent.metricsPort=0",
+			"metrics.agentPodMonitor.enabled: there is nothing to scrape with config.agent.metricsPort 0",
 		},
 		"a ServiceMonitor without a Service": {
 			"metrics.service.enabled=false",

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,14 +61,14 @@ func newScene(t *testing.T) *scene {
 		Name: "mtls", Binary: product.Injector, Config: filepath.Join(sceneFolder, "injector.yaml"),
 	})
 	require.NoError(t, err)
-	s.prometheus = s.watch(t, webhook)
+	s.prometheus = s.watch(t, product.Injector, webhook)
 	// What happens from here on, Prometheus sees happen.
 	s.await(t, "all targets to be scraped", func(ctx context.Context) error {
 		up, err := s.prometheus.query(ctx, "sum(up)")
 		if err != nil {
 			return err
 		}
-		if len(up) != 1 || up[0].Value != 3 {
+		if len(up) != 1 || up[0].Value != 4 {
 			return fmt.Errorf("they are %v", up)
 		}
 		return nil
@@ -92,8 +94,8 @@ func (s *scene) optIn(t *testing.T) {
 	require.NoError(t, s.Client.Patch(t.Context(), ns, patch))
 }
 
-// watch starts a Prometheus that scrapes the webhook, cert-manager and the API server.
-func (s *scene) watch(t *testing.T, webhook *cluster.Webhook) *server {
+// watch starts a Prometheus that scrapes the webhook, an agent, cert-manager and the API server.
+func (s *scene) watch(t *testing.T, injector string, webhook *cluster.Webhook) *server {
 	t.Helper()
 	rules, err := filepath.Abs(alertsFile)
 	require.NoError(t, err)
@@ -104,15 +106,33 @@ func (s *scene) watch(t *testing.T, webhook *cluster.Webhook) *server {
 		return path
 	}
 	tls := s.Config.TLSClientConfig
+	cert, key := write("tls.crt", tls.CertData), write("tls.key", tls.KeyData)
 	return runPrometheus(t, map[string]string{
 		"Rules":       rules,
 		"Injector":    strings.TrimPrefix(webhook.MetricsURL, "http://"),
 		"CertManager": strings.TrimPrefix(s.CertManagerMetricsURL, "http://"),
 		"APIServer":   strings.Trim(strings.TrimPrefix(s.Config.Host, "https:"), "/"),
 		"CA":          write("ca.crt", tls.CAData),
-		"Cert":        write("tls.crt", tls.CertData),
-		"Key":         write("tls.key", tls.KeyData),
+		"Cert":        cert,
+		"Key":         key,
+		"Agent":       runAgent(t, injector, cert, key),
 	})
+}
+
+// runAgent runs an agent for the time of the test, and returns where its metrics are.
+func runAgent(t *testing.T, injector, cert, key string) (address string) {
+	t.Helper()
+	controlPlane, err := binaries.EnsureControlPlane(t.Context(), clustertest.Stderr)
+	require.NoError(t, err)
+	address = freeAddress(t)
+	cmd := exec.Command(controlPlane.Tether, "exec", injector, "agent", "run", "--cert-file="+cert, "--key-file="+key,
+		"--usages=client auth", "--metrics-address="+address, "--termination-log=")
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		require.NoError(t, cmd.Wait())
+	})
+	return address
 }
 
 // await waits for something that needs traffic: pods that are injected, refused, and made where

@@ -27,7 +27,7 @@ import (
 	"example.io/mtls-injector/e2e/demo/authority"
 )
 
-// Options say who an issuer is and what it gives. All but Backdate are required.
+// Options say who an issuer is and what it gives. All but Backdate and Skew are required.
 type Options struct {
 	// Ref is what requests name: name, kind and group. No object of the kind is needed,
 	// for nobody reads one.
@@ -39,6 +39,9 @@ type Options struct {
 	// Backdate is how long before that moment its validity begins, as many CAs have it
 	// for the sake of clocks that are slow.
 	Backdate time.Duration
+	// Skew is how far the issuer's clock is ahead of everybody else's; below zero it is
+	// behind. So a certificate can be of no use yet, or be over before it comes.
+	Skew time.Duration
 }
 
 // Run answers the requests of all namespaces until ctx ends.
@@ -86,7 +89,7 @@ func newIssuer(opts Options) (*issuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the CA's key: %w", err)
 	}
-	return &issuer{Options: opts, chain: chain, key: key, now: time.Now}, nil
+	return &issuer{Options: opts, chain: chain, key: key, now: func() time.Time { return time.Now().Add(opts.Skew) }}, nil
 }
 
 // Reconcile signs a request once it is approved. What is denied, answered already or

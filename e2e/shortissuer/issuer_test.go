@@ -98,6 +98,23 @@ func TestSigns(t *testing.T) {
 	}
 }
 
+func TestSkew(t *testing.T) {
+	cases := map[string]time.Duration{"ahead": 5 * time.Minute, "behind": -5 * time.Minute}
+	for name, skew := range cases {
+		t.Run(name, func(t *testing.T) {
+			ca, err := authority.New("Test CA")
+			require.NoError(t, err)
+			i, err := newIssuer(Options{Ref: ref, CA: ca.CA, Lifetime: time.Minute, Skew: skew})
+			require.NoError(t, err)
+			after := reconcile(t, i, approved(t))
+			leaf, err := pki.DecodeX509CertificateBytes(after.Status.Certificate)
+			require.NoError(t, err)
+			assert.WithinDuration(t, time.Now().Add(skew), leaf.NotBefore, 30*time.Second)
+			assert.WithinDuration(t, time.Now().Add(skew+time.Minute), leaf.NotAfter, 30*time.Second)
+		})
+	}
+}
+
 func TestLeavesAlone(t *testing.T) {
 	cases := map[string]func(*cmapi.CertificateRequest){
 		"another group":    func(r *cmapi.CertificateRequest) { r.Spec.IssuerRef.Group = "cert-manager.io" },

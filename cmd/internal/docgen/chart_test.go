@@ -94,8 +94,20 @@ func TestConfigurationSchema(t *testing.T) {
 	text, err = os.ReadFile(filepath.Join(chartFolder, "values.yaml"))
 	require.NoError(t, err)
 	require.NoError(t, yaml.Unmarshal(text, &values))
-	for field, value := range values.Config {
-		assert.Equal(t, documented[field], value, field)
+	agrees(t, documented, values.Config, "config")
+}
+
+// agrees asserts that what is said is what is documented, at every depth; not all of it need be.
+func agrees(t *testing.T, documented, said map[string]any, path string) {
+	t.Helper()
+	for field, value := range said {
+		below, isObject := value.(map[string]any)
+		whole, ok := documented[field].(map[string]any)
+		if isObject && ok {
+			agrees(t, whole, below, path+"."+field)
+			continue
+		}
+		assert.Equal(t, documented[field], value, "%s.%s", path, field)
 	}
 }
 

@@ -14,12 +14,13 @@ import (
 
 const cliIntroduction = `# Command line
 
-Two programs: the plugin ` + "`kubectl mtls`" + ` for people, and ` + "`mtls-injector`" + `, which runs in the cluster. Both have a command
+Three programs: the plugin ` + "`kubectl mtls`" + ` for people, ` + "`mtls-injector`" + `, which runs in the cluster, and ` + "`mtls-agent`" + `, the
+[agent](../agent.md) in pods that ask for it, which has the commands of ` + "`mtls-injector agent`" + ` in less memory. Each has a command
 ` + "`completion`" + ` that prints the completion script of a shell.
 
 `
 
-// cliPage documents every command of both programs.
+// cliPage documents every command of the programs.
 func cliPage() (string, error) {
 	var page bytes.Buffer
 	page.WriteString(generated + cliIntroduction)

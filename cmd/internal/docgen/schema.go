@@ -13,6 +13,7 @@ import (
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"go.yaml.in/yaml/v3"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"example.io/mtls-injector/config"
@@ -157,20 +158,25 @@ func enumerations() map[reflect.Type][]string {
 		i := slices.IndexFunc(keys, func(key intent.Key) bool { return key.Name == name })
 		return keys[i].Values
 	}
-	var modes []string
-	for _, mode := range intent.Modes() {
-		modes = append(modes, string(mode))
-	}
 	return map[reflect.Type][]string{
 		reflect.TypeFor[intent.Delivery]():           annotation("delivery"),
 		reflect.TypeFor[intent.EnvProfile]():         annotation("env"),
 		reflect.TypeFor[intent.ProbeMode]():          annotation("probes"),
 		reflect.TypeFor[intent.ReloadMode]():         annotation("reload"),
 		reflect.TypeFor[cmapi.PrivateKeyAlgorithm](): annotation("key-algorithm"),
-		reflect.TypeFor[intent.Mode]():               modes,
+		reflect.TypeFor[intent.Mode]():               texts(intent.Modes()),
 		reflect.TypeFor[intent.BundleKind]():         {string(intent.BundleConfigMap), string(intent.BundleClusterTrustBundle)},
-		reflect.TypeFor[intent.PreStopMethod]():      {string(intent.PreStopSleep), string(intent.PreStopExec)},
+		reflect.TypeFor[intent.PreStopMethod]():      texts(intent.PreStopMethods()),
+		reflect.TypeFor[corev1.PullPolicy]():         {string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever)},
 	}
+}
+
+func texts[T ~string](words []T) []string {
+	out := make([]string, len(words))
+	for i, word := range words {
+		out[i] = string(word)
+	}
+	return out
 }
 
 // durationSchema is that of Go durations of whole seconds.

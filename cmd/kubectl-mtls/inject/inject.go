@@ -14,6 +14,7 @@ import (
 	"example.io/mtls-injector/cmd/kubectl-mtls/offline"
 	"example.io/mtls-injector/cmd/kubectl-mtls/steps"
 	"example.io/mtls-injector/config"
+	"example.io/mtls-injector/intent"
 )
 
 // Options of the command: first the flags, then what Complete makes of them.
@@ -23,6 +24,7 @@ type Options struct {
 	Namespace            string
 	NamespaceAnnotations []string
 	ConfigFile           string
+	KubernetesVersion    string
 
 	version string
 	decide  offline.Options
@@ -56,6 +58,9 @@ const examples = `  # Inject before applying
   # Inject a whole folder, for a namespace that makes its pods clients by default
   kubectl mtls inject -R -f manifests/ --namespace-annotations mtls.example.io/role=client
 
+  # Inject for an older cluster, which has neither sleep actions nor native sidecars
+  kubectl mtls inject -f deployment.yaml --kubernetes-version 1.28
+
   # See what would be changed
   kubectl mtls inject -f pod.yaml --diff
   kubectl mtls inject -f pod.yaml -o patch | jq .patch`
@@ -78,6 +83,7 @@ func NewCommand(version string, streams genericiooptions.IOStreams) *cobra.Comma
 	flags.StringArrayVar(&o.NamespaceAnnotations, "namespace-annotations", nil,
 		"annotation KEY=VALUE of the namespaces, over those of Namespace objects in the input; may be repeated")
 	flags.StringVar(&o.ConfigFile, "config", "", "configuration file of the injector; without it, its defaults hold")
+	flags.StringVar(&o.KubernetesVersion, "kubernetes-version", "", "version of the cluster that the output is for, such as 1.29; without it, the newest")
 	o.addFlags(cmd)
 	_ = cmd.MarkFlagFilename("config", files.Extensions()...) // its error is for unknown flags
 	return cmd
@@ -90,6 +96,11 @@ func (o *Options) Complete() error {
 		return err
 	}
 	defaults.Version = o.version
+	if o.KubernetesVersion != "" {
+		if defaults.Kubernetes, err = intent.ParseKubernetesVersion(o.KubernetesVersion); err != nil {
+			return fmt.Errorf("--kubernetes-version: %w", err)
+		}
+	}
 	annotations, err := offline.ParseAnnotations(o.NamespaceAnnotations)
 	if err != nil {
 		return err

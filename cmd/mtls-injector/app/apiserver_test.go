@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/version"
 )
 
 // object is any Kubernetes object.
@@ -22,17 +23,18 @@ func apiServer(t *testing.T, objects map[string][]object) *httptest.Server {
 	mux.HandleFunc("GET /apis", answer(metav1.APIGroupList{Groups: []metav1.APIGroup{{
 		Name: "cert-manager.io", Versions: []metav1.GroupVersionForDiscovery{{GroupVersion: "cert-manager.io/v1", Version: "v1"}},
 	}}}))
+	mux.HandleFunc("GET /version", answer(version.Info{GitVersion: "v1.36.3"}))
 	for path, resources := range map[string]map[string]string{
 		"/api/v1":                  {"namespaces": "Namespace", "services": "Service", "pods": "Pod", "secrets": "Secret"},
 		"/apis/cert-manager.io/v1": {"certificates": "Certificate"},
 	} {
-		version := strings.TrimPrefix(strings.TrimPrefix(path, "/apis/"), "/api/")
+		groupVersion := strings.TrimPrefix(strings.TrimPrefix(path, "/apis/"), "/api/")
 		var list []metav1.APIResource
 		for resource, kind := range resources {
 			list = append(list, metav1.APIResource{Name: resource, Kind: kind, Namespaced: kind != "Namespace", Verbs: metav1.Verbs{"get", "list", "watch"}})
-			mux.HandleFunc("GET "+path+"/"+resource, collection(version, kind, objects[resource]))
+			mux.HandleFunc("GET "+path+"/"+resource, collection(groupVersion, kind, objects[resource]))
 		}
-		mux.HandleFunc("GET "+path, answer(metav1.APIResourceList{GroupVersion: version, APIResources: list}))
+		mux.HandleFunc("GET "+path, answer(metav1.APIResourceList{GroupVersion: groupVersion, APIResources: list}))
 	}
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)

@@ -6,6 +6,7 @@ package app
 import (
 	"github.com/spf13/cobra"
 
+	"example.io/mtls-injector/cmd/internal/agentcmd"
 	"example.io/mtls-injector/cmd/internal/version"
 )
 
@@ -22,6 +23,7 @@ func NewCommand(linked string) *cobra.Command {
 		DisableAutoGenTag: true,
 	}
 	build := version.Of(linked)
-	root.AddCommand(newWebhookCommand(build.Version), newSmokeTestCommand(), version.NewCommand(root.Name(), build))
+	root.AddCommand(newWebhookCommand(build.Version), newSmokeTestCommand(),
+		agentcmd.NewCommand(root.Name(), "agent", build.Version), version.NewCommand(root.Name(), build))
 	return root
 }

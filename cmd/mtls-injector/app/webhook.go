@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -98,6 +99,9 @@ func runWebhook(ctx context.Context, s *settings, version string, log logr.Logge
 	if err := mgr.Add(watcher); err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
+	if err := followKubernetes(mgr, watcher, log); err != nil {
+		return fmt.Errorf("version of the API server: %w", err)
+	}
 	err = server.SetupWithManager(ctx, mgr, webhook.Options{
 		Defaults: watcher.Current, VerifyWorkload: certs.WorkloadVerifier{Reader: mgr.GetAPIReader()}.Verify,
 		Registerer: registerer, Log: log.WithName("webhook"),
@@ -112,6 +116,22 @@ func runWebhook(ctx context.Context, s *settings, version string, log logr.Logge
 		return err
 	}
 	return mgr.Start(server.Drain(ctx, s.drainDelay))
+}
+
+// followKubernetes has the manager read the API server's version, on which what pods get
+// depends; the webhook is not ready without it.
+func followKubernetes(mgr manager.Manager, watcher *config.Watcher, log logr.Logger) error {
+	client, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return err
+	}
+	kubernetes := webhook.NewKubernetes(webhook.KubernetesOptions{
+		Discovery: client, Tell: watcher.SetKubernetes, Log: log.WithName("kubernetes"),
+	})
+	if err := mgr.Add(kubernetes); err != nil {
+		return err
+	}
+	return mgr.AddReadyzCheck("kubernetes", kubernetes.Check)
 }
 
 // thriftyGC has the collector run twice as often as by default, unless GOGC says otherwise.

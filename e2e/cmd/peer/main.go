@@ -1,6 +1,6 @@
 // Command peer stands in for the images of the examples; the demo runs it.
 //
-//	peer serve [FLAG…]       serves until its standard input ends
+//	peer serve [FLAG…]       serves until its standard input ends; in a container, until SIGTERM
 //	peer call [FLAG…] [URL]  calls once and prints what it came to
 package main
 
@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"example.io/mtls-injector/e2e/demo/peer"
 )
@@ -33,8 +35,14 @@ func run(args []string) error {
 	switch args[0] {
 	case "serve":
 		server := peer.RegisterServe(flags, os.Getenv)
+		untilSignal := flags.Bool("until-signal", false, "serve until SIGTERM or an interrupt, whatever becomes of the standard input")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
+		}
+		if *untilSignal {
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+			defer stop()
+			return server.Run(ctx, os.Stdout, os.Stderr)
 		}
 		return server.Run(untilEOF(os.Stdin), os.Stdout, os.Stderr)
 	case "call":

@@ -43,6 +43,9 @@ func RegisterServe(flags *flag.FlagSet, getenv func(string) string) *Server {
 	return s
 }
 
+// drainTimeout bounds how long a server that is to end answers what has begun.
+const drainTimeout = 5 * time.Second
+
 // Started is the first line that a server prints.
 type Started struct {
 	Address string `json:"address"`
@@ -72,7 +75,16 @@ func (s *Server) Run(ctx context.Context, out, logs io.Writer) error {
 		ErrorLog:          log.New(logs, "", 0),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	// Requests that have begun are answered.
+	drained := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		if server.Shutdown(last) != nil {
+			_ = server.Close()
+		}
+	})
 	defer stop()
 	if err := json.NewEncoder(out).Encode(Started{Address: listener.Addr().String()}); err != nil {
 		return errors.Join(fmt.Errorf("telling the address: %w", err), listener.Close())
@@ -80,6 +92,7 @@ func (s *Server) Run(ctx context.Context, out, logs io.Writer) error {
 	if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving: %w", err)
 	}
+	<-drained
 	return nil
 }
 

@@ -43,21 +43,11 @@ type Product struct {
 // has is taken from there; the rest is built once per version into the user's
 // cache folder. A cold build takes about eight minutes on two cores.
 func EnsureControlPlane(ctx context.Context, progress Progress) (*ControlPlane, error) {
-	b, err := newBuilder(ctx, progress)
-	if err != nil {
-		return nil, err
-	}
-	kubernetesModule := filepath.Join(b.module, "tools", "kubernetes")
-	kubernetes, err := b.moduleVersion(ctx, kubernetesModule, "k8s.io/kubernetes")
+	b, kubernetesModule, kubernetes, err := kubernetesBuilder(ctx, progress)
 	if err != nil {
 		return nil, err
 	}
 	etcdModule := filepath.Join(b.module, "tools", "etcd")
-	etcd, err := b.moduleVersion(ctx, etcdModule, "go.etcd.io/etcd/server/v3")
-	if err != nil {
-		return nil, err
-	}
-	b.dir = filepath.Join(b.dir, cacheKey(kubernetes, etcd))
 
 	cp := &ControlPlane{KubernetesVersion: kubernetes}
 	flags := versionFlags(kubernetes)
@@ -69,6 +59,24 @@ func EnsureControlPlane(ctx context.Context, progress Progress) (*ControlPlane, 
 		{name: "tether", pkg: "example.io/mtls-injector/e2e/internal/tether", always: true, path: &cp.Tether},
 	}
 	return cp, b.ensure(ctx, targets)
+}
+
+// kubernetesBuilder returns a builder into the folder of Kubernetes's and etcd's programs,
+// with the folder of the module that pins Kubernetes and its version.
+func kubernetesBuilder(ctx context.Context, progress Progress) (b *builder, module, version string, err error) {
+	if b, err = newBuilder(ctx, progress); err != nil {
+		return nil, "", "", err
+	}
+	module = filepath.Join(b.module, "tools", "kubernetes")
+	if version, err = b.moduleVersion(ctx, module, "k8s.io/kubernetes"); err != nil {
+		return nil, "", "", err
+	}
+	etcd, err := b.moduleVersion(ctx, filepath.Join(b.module, "tools", "etcd"), "go.etcd.io/etcd/server/v3")
+	if err != nil {
+		return nil, "", "", err
+	}
+	b.dir = filepath.Join(b.dir, cacheKey(version, etcd))
+	return b, module, version, nil
 }
 
 // EnsureProduct builds this project's own programs from the working tree. They

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,9 @@ func (r *release) archive(ctx context.Context) error {
 	}
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, p := range injectors() {
+		if len(r.arches) > 0 && !slices.Contains(r.arches, p.arch) {
+			continue
+		}
 		image, err := r.assemble(ctx, p)
 		if err != nil {
 			return err
@@ -49,21 +53,25 @@ func (r *release) archive(ctx context.Context) error {
 	return r.writeLayout(index, tag)
 }
 
-// assemble makes the image of a program.
+// assemble makes the image of a program, with the agent beside it.
 func (r *release) assemble(ctx context.Context, p program) (v1.Image, error) {
-	path, err := r.build(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	binary, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+	var programs []entry
+	for _, each := range []program{p, p.agent()} {
+		path, err := r.build(ctx, each)
+		if err != nil {
+			return nil, err
+		}
+		binary, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		programs = append(programs, entry{name: each.name, mode: modeProgram, data: binary})
 	}
 	license, err := os.ReadFile(filepath.Join(r.root, "LICENSE"))
 	if err != nil {
 		return nil, err
 	}
-	return assemble(binary, license, p.arch, r.labels(), r.created())
+	return assemble(programs, license, p.arch, r.labels(), r.created())
 }
 
 // labels are those that the Dockerfile sets, too.
@@ -80,12 +88,14 @@ func (r *release) labels() map[string]string {
 	}
 }
 
-// assemble makes an image for Linux of one static program, its license and the names of
-// its user. There are no CA certificates: the program talks to the API server only, whose
-// CA the cluster mounts.
-func assemble(binary, license []byte, arch string, labels map[string]string, at time.Time) (v1.Image, error) {
-	if err := checkStatic(binary, arch); err != nil {
-		return nil, err
+// assemble makes an image for Linux of static programs, of which the first is run, their
+// license and the names of their user. There are no CA certificates: the programs talk to
+// the API server, whose CA the cluster mounts, or to nobody.
+func assemble(programs []entry, license []byte, arch string, labels map[string]string, at time.Time) (v1.Image, error) {
+	for _, p := range programs {
+		if err := checkStatic(p.data, arch); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.name, err)
+		}
 	}
 	config := &v1.ConfigFile{
 		Architecture: arch,
@@ -94,7 +104,7 @@ func assemble(binary, license []byte, arch string, labels map[string]string, at 
 		RootFS:       v1.RootFS{Type: "layers"},
 		Config: v1.Config{
 			User:         user,
-			Entrypoint:   []string{"/mtls-injector"},
+			Entrypoint:   []string{"/" + programs[0].name},
 			WorkingDir:   "/",
 			ExposedPorts: map[string]struct{}{"9443/tcp": {}, "8081/tcp": {}, "8080/tcp": {}},
 			Labels:       labels,
@@ -105,23 +115,19 @@ func assemble(binary, license []byte, arch string, labels map[string]string, at 
 		return nil, err
 	}
 	// What every release has alike is a layer of its own.
-	for _, layer := range []struct {
-		what    string
-		entries []entry
-	}{
-		{"user and license", []entry{
-			{name: "LICENSE", mode: modeFile, data: license},
-			{name: "etc/", mode: modeProgram},
-			{name: "etc/group", mode: modeFile, data: []byte(groups)},
-			{name: "etc/passwd", mode: modeFile, data: []byte(users)},
-		}},
-		{"mtls-injector", []entry{{name: "mtls-injector", mode: modeProgram, data: binary}}},
-	} {
-		if image, err = appendLayer(image, layer.what, layer.entries, at); err != nil {
+	image, err = appendLayer(image, "user and license", []entry{
+		{name: "LICENSE", mode: modeFile, data: license},
+		{name: "etc/", mode: modeProgram},
+		{name: "etc/group", mode: modeFile, data: []byte(groups)},
+		{name: "etc/passwd", mode: modeFile, data: []byte(users)},
+	}, at)
+	for _, p := range programs {
+		if err != nil {
 			return nil, err
 		}
+		image, err = appendLayer(image, p.name, []entry{p}, at)
 	}
-	return image, nil
+	return image, err
 }
 
 // appendLayer returns the image with a layer of the entries on top.

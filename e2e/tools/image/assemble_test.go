@@ -66,16 +66,20 @@ func TestAssemble(t *testing.T) {
 func TestAssembledFiles(t *testing.T) {
 	layers, err := assembleTiny(t, "amd64").Layers()
 	require.NoError(t, err)
-	require.Len(t, layers, 2)
+	require.Len(t, layers, 3)
 	names, files := layerFiles(t, layers[0])
 	assert.Equal(t, []string{"LICENSE", "etc/", "etc/group", "etc/passwd"}, names)
 	assert.Equal(t, "a license\n", string(files["LICENSE"].data))
 	assert.Equal(t, users, string(files["etc/passwd"].data))
 	assert.Equal(t, groups, string(files["etc/group"].data))
-	names, program := layerFiles(t, layers[1])
-	assert.Equal(t, []string{"mtls-injector"}, names)
-	files["mtls-injector"] = program["mtls-injector"]
-	for name, want := range map[string]int64{"LICENSE": 0o644, "etc/": 0o755, "etc/group": 0o644, "etc/passwd": 0o644, "mtls-injector": 0o755} {
+	for i, program := range []string{"mtls-injector", "mtls-agent"} {
+		names, layer := layerFiles(t, layers[i+1])
+		assert.Equal(t, []string{program}, names)
+		files[program] = layer[program]
+	}
+	for name, want := range map[string]int64{
+		"LICENSE": 0o644, "etc/": 0o755, "etc/group": 0o644, "etc/passwd": 0o644, "mtls-injector": 0o755, "mtls-agent": 0o755,
+	} {
 		header := files[name].header
 		assert.Equal(t, want, header.Mode, "%s: no setuid, and nobody else may write", name)
 		assert.Equal(t, int64(testEpoch), header.ModTime.Unix(), name)
@@ -100,8 +104,8 @@ func TestArchiveFails(t *testing.T) {
 	r.image = "Not:a:reference"
 	require.ErrorContains(t, r.archive(t.Context()), "--image: ")
 
-	_, err := assemble([]byte("#!/bin/sh\nexec mtls-injector\n"), nil, runtime.GOARCH, nil, time.Time{})
-	require.ErrorContains(t, err, "not a program for Linux: bad magic number")
+	_, err := assemble([]entry{{name: "mtls-injector", data: []byte("#!/bin/sh\nexec mtls-injector\n")}}, nil, runtime.GOARCH, nil, time.Time{})
+	require.ErrorContains(t, err, "mtls-injector: not a program for Linux: bad magic number")
 }
 
 func TestLayout(t *testing.T) {

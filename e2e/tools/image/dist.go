@@ -43,12 +43,12 @@ func (r *release) dist(ctx context.Context) error {
 }
 
 func (r *release) allSBOMs(ctx context.Context) error {
-	return r.sboms(ctx, append(injectors(), plugins()...))
+	return r.sboms(ctx, append(inImages(), plugins()...))
 }
 
 // binaries saves the programs of the images as they are.
 func (r *release) binaries(ctx context.Context) error {
-	for _, p := range injectors() {
+	for _, p := range inImages() {
 		path, err := r.build(ctx, p)
 		if err != nil {
 			return err

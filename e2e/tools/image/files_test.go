@@ -24,7 +24,7 @@ func TestOneWayToBuild(t *testing.T) {
 
 	dockerfile := string(readFile(t, productRoot, "Dockerfile"))
 	want = strings.ReplaceAll(strings.ReplaceAll(want, "'", `"`), "VERSION", "${VERSION}")
-	assert.Contains(t, dockerfile, want+" -o /out/mtls-injector ./cmd/mtls-injector\n")
+	assert.Contains(t, dockerfile, want+" -o /out/ ./cmd/mtls-injector ./cmd/mtls-agent\n")
 	assert.Contains(t, dockerfile, "RUN CGO_ENABLED=0 ")
 }
 
@@ -50,6 +50,9 @@ func TestOneImage(t *testing.T) {
 	assert.Contains(t, dockerfile, "\nUSER "+config.Config.User+"\n")
 	assert.Contains(t, dockerfile, "\nENTRYPOINT [\""+config.Config.Entrypoint[0]+"\"]\n")
 	assert.Contains(t, dockerfile, "\nCOPY LICENSE /LICENSE\n")
+	for _, program := range []string{"mtls-injector", "mtls-agent"} {
+		assert.Contains(t, dockerfile, "\nCOPY --from=build /out/"+program+" /"+program+"\n")
+	}
 	ports := regexp.MustCompile(`\nEXPOSE (.+)\n`).FindStringSubmatch(dockerfile)
 	require.NotNil(t, ports)
 	for port := range strings.FieldsSeq(ports[1]) {
@@ -61,7 +64,7 @@ func TestOneImage(t *testing.T) {
 // TestDockerignore makes sure that a container build sees every package that it compiles.
 func TestDockerignore(t *testing.T) {
 	ignored := readFile(t, productRoot, ".dockerignore")
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{.ImportPath}}", "./cmd/mtls-injector")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{.ImportPath}}", "./cmd/mtls-injector", "./cmd/mtls-agent")
 	cmd.Dir = productRoot
 	out, err := cmd.Output()
 	require.NoError(t, err)

@@ -77,6 +77,7 @@ func tinyProduct(t *testing.T, at time.Time) string {
 		"e2e/tools/helm/go.mod":           "module example.io/tiny\n\ngo 1.26\n\ntool example.io/tiny/helm\n",
 		"helm/main.go":                    string(readFile(t, "testdata", "helm.go")),
 		"cmd/mtls-injector/main.go":       program,
+		"cmd/mtls-agent/main.go":          program,
 		"cmd/kubectl-mtls/main.go":        program,
 		"LICENSE":                         "a license\n",
 		"charts/mtls-injector/Chart.yaml": "version: 0.1.0\n",

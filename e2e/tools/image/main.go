@@ -38,6 +38,8 @@ type release struct {
 	epoch int64
 	// progress takes a line for each step.
 	progress io.Writer
+	// arches are the platforms that images are assembled for; none means all.
+	arches []string
 	// work has the programs that are built, one folder a platform. It is removed at the end.
 	work string
 }
@@ -67,10 +69,12 @@ func newCommand(progress io.Writer) *cobra.Command {
 	flags.StringVar(&r.source, "source", "https://example.io/mtls-injector", "address of the repository, for the image's labels")
 	flags.StringVar(&r.image, "image", "", "`reference` of the image (default mtls-injector:<version>)")
 	flags.Int64Var(&r.epoch, "source-date-epoch", 0, "`seconds` since 1970: the time of everything packed")
+	archive := packCommand(r, "archive", "Assemble the images, without an engine and without network",
+		"  image archive --version v1.2.3\n  docker load -i dist/image/mtls-injector-v1.2.3-linux-amd64.tar\n"+
+			"  ctr -n k8s.io images import dist/image/mtls-injector-v1.2.3-linux-amd64.tar", (*release).archive)
+	archive.Flags().StringSliceVar(&r.arches, "arch", nil, "`architectures` to assemble images for, such as amd64 (default all)")
 	root.AddCommand(
-		packCommand(r, "archive", "Assemble the images, without an engine and without network",
-			"  image archive --version v1.2.3\n  docker load -i dist/image/mtls-injector-v1.2.3-linux-amd64.tar\n"+
-				"  ctr -n k8s.io images import dist/image/mtls-injector-v1.2.3-linux-amd64.tar", (*release).archive),
+		archive,
 		packCommand(r, "sbom", "Write the SBOMs of the programs in the images, as CycloneDX",
 			"  image sbom --version v1.2.3", (*release).sbom),
 		packCommand(r, "dist", "Pack everything, with checksums, into an empty folder",

@@ -32,18 +32,25 @@ func TestProduct(t *testing.T) {
 			require.NoError(t, validate.Image(image))
 			layers, err := image.Layers()
 			require.NoError(t, err)
-			require.Len(t, layers, 2)
-			names, files := layerFiles(t, layers[1])
-			require.Equal(t, []string{"mtls-injector"}, names)
-			require.NoError(t, checkStatic(files["mtls-injector"].data, p.arch))
+			require.Len(t, layers, 3)
+			for i, program := range []string{"mtls-injector", "mtls-agent"} {
+				names, files := layerFiles(t, layers[i+1])
+				require.Equal(t, []string{program}, names)
+				require.NoError(t, checkStatic(files[program].data, p.arch))
+			}
 		})
-		t.Run("SBOM "+p.arch, func(t *testing.T) { checkBill(t, r, p) })
+		t.Run("SBOM "+p.arch, func(t *testing.T) {
+			checkBill(t, r, p, "k8s.io/client-go", "sigs.k8s.io/controller-runtime")
+			checkBill(t, r, p.agent(), "github.com/prometheus/client_golang", "github.com/fsnotify/fsnotify")
+		})
 	}
-	t.Run("version", func(t *testing.T) {
-		out, err := exec.CommandContext(t.Context(), unpackBinary(t, r), "version").Output()
-		require.NoError(t, err)
-		assert.Regexp(t, `^mtls-injector v0\.0\.0-test \(commit [^ ]+, go1\.[^ ]+, linux/`+runtime.GOARCH+`\)\n$`, string(out))
-	})
+	for i, program := range []string{"mtls-injector", "mtls-agent"} {
+		t.Run("version of "+program, func(t *testing.T) {
+			out, err := exec.CommandContext(t.Context(), unpackBinary(t, r, i+1, program), "version").Output()
+			require.NoError(t, err)
+			assert.Regexp(t, `^`+program+` v0\.0\.0-test \(commit [^ ]+, go1\.[^ ]+, linux/`+runtime.GOARCH+`\)\n$`, string(out))
+		})
+	}
 }
 
 // loadImage reads the image of the program from its archive, as an engine does.
@@ -64,19 +71,19 @@ func layerFiles(t *testing.T, layer v1.Layer) ([]string, map[string]member) {
 	return readTar(t, content)
 }
 
-// unpackBinary returns a copy of the program in the image for this machine.
-func unpackBinary(t *testing.T, r *release) string {
+// unpackBinary returns a copy of a program in the image for this machine.
+func unpackBinary(t *testing.T, r *release, layer int, name string) string {
 	t.Helper()
 	layers, err := loadImage(t, r, program{"mtls-injector", "linux", runtime.GOARCH}).Layers()
 	require.NoError(t, err)
-	_, files := layerFiles(t, layers[1])
-	path := filepath.Join(t.TempDir(), "mtls-injector")
-	require.NoError(t, os.WriteFile(path, files["mtls-injector"].data, 0o700))
+	_, files := layerFiles(t, layers[layer])
+	path := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(path, files[name].data, 0o700))
 	return path
 }
 
-// checkBill looks for what go.mod says in the SBOM.
-func checkBill(t *testing.T, r *release, p program) {
+// checkBill looks for what go.mod says in the SBOM of a program, which needs some modules.
+func checkBill(t *testing.T, r *release, p program, needs ...string) {
 	t.Helper()
 	file, err := os.Open(filepath.Join(r.out, "sbom", p.archived(r.version)+".cdx.json"))
 	require.NoError(t, err)
@@ -95,9 +102,9 @@ func checkBill(t *testing.T, r *release, p program) {
 	mod, err := modfile.Parse("go.mod", readFile(t, productRoot, "go.mod"), nil)
 	require.NoError(t, err)
 	// Not every requirement is in the program, but these are, and nothing has another version.
-	assert.Contains(t, versions, "k8s.io/client-go")
-	assert.Contains(t, versions, "sigs.k8s.io/controller-runtime")
-	assert.Contains(t, versions, "std")
+	for _, module := range append(needs, "std") {
+		assert.Contains(t, versions, module)
+	}
 	for _, required := range mod.Require {
 		if version, listed := versions[required.Mod.Path]; listed {
 			assert.Equal(t, required.Mod.Version, version, required.Mod.Path)

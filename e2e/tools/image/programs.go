@@ -15,9 +15,22 @@ import (
 // program is one of the product's programs for one platform.
 type program struct{ name, os, arch string }
 
-// injectors returns the program of the image, for each platform that it is made for.
+// injectors returns the program that the image is named after, for each platform that it
+// is made for.
 func injectors() []program {
 	return []program{{"mtls-injector", "linux", "amd64"}, {"mtls-injector", "linux", "arm64"}}
+}
+
+// agent returns the image's other program, for the same platform.
+func (p program) agent() program { return program{"mtls-agent", p.os, p.arch} }
+
+// inImages returns all programs of the images.
+func inImages() []program {
+	all := injectors()
+	for _, p := range injectors() {
+		all = append(all, p.agent())
+	}
+	return all
 }
 
 // plugins returns kubectl's plugin, for the platforms that people sit at.

@@ -13,7 +13,7 @@ import (
 )
 
 // sbom writes the bill of materials of the programs in the images.
-func (r *release) sbom(ctx context.Context) error { return r.sboms(ctx, injectors()) }
+func (r *release) sbom(ctx context.Context) error { return r.sboms(ctx, inImages()) }
 
 func (r *release) sboms(ctx context.Context, programs []program) error {
 	for _, p := range programs {

@@ -12,9 +12,9 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* How to scrape, of a ServiceMonitor or a PodMonitor. */}}
+{{/* How to scrape, of a ServiceMonitor or a PodMonitor: its values, and "port" if it is not "metrics". */}}
 {{- define "mtls-injector.scrape" -}}
-- port: metrics
+- port: {{ default "metrics" .port }}
   path: /metrics
   honorLabels: {{ .honorLabels }}
   {{- with .interval }}
