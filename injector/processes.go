@@ -4,7 +4,11 @@ package injector
 // share one process namespace. Where the pod forbids that, the intent was refused.
 func processes(p *patch) {
 	a := p.in.Agent
-	if a == nil || a.Reload.Signal == "" || p.pod.Spec.ShareProcessNamespace != nil {
+	if a == nil || a.Reload.Signal == "" {
+		return
+	}
+	if p.pod.Spec.ShareProcessNamespace != nil {
+		p.keep(keptShared)
 		return
 	}
 	p.add("/spec/shareProcessNamespace", true)

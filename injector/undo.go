@@ -26,7 +26,10 @@ type Undo struct {
 	// Volumes are digests of the injected volumes, in the order of the patch: they tell a
 	// volume that was changed by hand.
 	Volumes []string `json:"volumes"`
-	Before  *Before  `json:"before,omitempty"`
+	// Agent is the digest of the agent's command; empty where there is none. Its image may be
+	// changed by others.
+	Agent  string  `json:"agent,omitempty"`
+	Before *Before `json:"before,omitempty"`
 }
 
 // Before is what the pod had of its own where something was injected.
@@ -36,7 +39,7 @@ type Before struct {
 	// Probes are the httpGet actions that became tcpSocket, by <container>/<probe>.
 	Probes map[string]*corev1.HTTPGetAction `json:"probes,omitempty"`
 	// Kept are the pod's own things that have the name of what is injected:
-	// <container>/env/<name>, <container>/preStop and label.
+	// <container>/env/<name>, <container>/preStop, label and shareProcessNamespace.
 	Kept []string `json:"kept,omitempty"`
 }
 
@@ -44,6 +47,7 @@ const (
 	keptLabel    = "label"
 	keptEnv      = "/env/"
 	keptPreStop  = "/preStop"
+	keptShared   = "shareProcessNamespace"
 	noGrace      = -1
 	beforeMember = `"before":`
 )
@@ -109,6 +113,9 @@ func (p *patch) appendUndo(dst []byte) []byte {
 		dst = append(p.volumes[i].appendDigest(append(comma(dst, i), '"')), '"')
 	}
 	dst = append(dst, ']')
+	if p.in.Agent != nil {
+		dst = append(appendTextDigest(append(dst, `,"agent":"`...), p.agentCommand("run")), '"')
+	}
 	dst = p.appendBefore(dst)
 	return append(dst, '}')
 }
@@ -155,8 +162,7 @@ func earlierBefore(annotation string) string {
 // appendDigest appends eight digits that tell the volume from others of its name. They guard
 // against nothing but confusion.
 func (v *volume) appendDigest(dst []byte) []byte {
-	const hexDigits = "0123456789abcdef"
-	sum := digest(2166136261)
+	sum := digest(fnvOffset)
 	for i := range v.attributes {
 		sum.add(v.attributes[i].key)
 		sum.add(v.attributes[i].value)
@@ -168,16 +174,33 @@ func (v *volume) appendDigest(dst []byte) []byte {
 		sum.add(v.bundle.Key)
 	}
 	sum = (sum ^ digest(v.mode)) * fnvPrime //nolint:gosec // the bits of a mode, whatever they mean
-	for shift := 28; shift >= 0; shift -= 4 {
-		dst = append(dst, hexDigits[sum>>shift&15])
+	return sum.appendHex(dst)
+}
+
+// appendTextDigest does the same for a list of texts.
+func appendTextDigest(dst []byte, texts []string) []byte {
+	sum := digest(fnvOffset)
+	for _, text := range texts {
+		sum.add(text)
 	}
-	return dst
+	return sum.appendHex(dst)
 }
 
 // digest is FNV-1a of 32 bits, which hash/fnv computes on the heap.
 type digest uint32
 
-const fnvPrime = 16777619
+const (
+	fnvOffset = 2166136261
+	fnvPrime  = 16777619
+)
+
+func (d digest) appendHex(dst []byte) []byte {
+	const digits = "0123456789abcdef"
+	for shift := 28; shift >= 0; shift -= 4 {
+		dst = append(dst, digits[d>>shift&15])
+	}
+	return dst
+}
 
 // add adds a text and its end, so that "ab", "c" is not "a", "bc".
 func (d *digest) add(text string) {

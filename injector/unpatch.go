@@ -52,11 +52,15 @@ func Unpatch(pod *intent.Pod) Unpatched {
 		all  []intent.Container
 	}{{initContainers, pod.Spec.InitContainers}, {containers, pod.Spec.Containers}} {
 		for i := range list.all {
+			if list.all[i].IsAgent() {
+				continue
+			}
 			u.container(&target{
 				Container: &list.all[i], path: "/spec/" + list.name + "/" + strconv.Itoa(i), list: list.name, index: i,
 			})
 		}
 	}
+	u.agent() // moves the places of the init containers
 	u.volumes()
 	u.gracePeriod()
 	u.metadata()
@@ -195,6 +199,26 @@ func (u *unpatch) probes(t *target) {
 		u.put("add", t.path+"/"+probe.name+"/httpGet", get)
 	}
 }
+
+// agent takes out the sidecar, and the shared process namespace in which it signals.
+func (u *unpatch) agent() {
+	for i := range u.pod.Spec.InitContainers {
+		c := &u.pod.Spec.InitContainers[i]
+		switch {
+		case !c.IsAgent():
+		case string(appendTextDigest(nil, c.Command)) == u.status.Undo.Agent:
+			u.remove("/spec/" + initContainers + "/" + strconv.Itoa(i))
+			if shared := u.pod.Spec.ShareProcessNamespace; shared != nil && *shared && u.signals() && !u.isOwn(keptShared) {
+				u.remove("/spec/shareProcessNamespace")
+			}
+		default:
+			u.stays("the agent's command was changed since it was injected, and the container stays")
+		}
+	}
+}
+
+// signals reports whether the agent was to send a signal.
+func (u *unpatch) signals() bool { return strings.HasPrefix(u.status.Agent, "SIG") }
 
 func (u *unpatch) volumes() {
 	names := []string{intent.CertificateVolume, intent.BundleVolume}

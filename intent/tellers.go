@@ -127,9 +127,11 @@ func tellersOfLife() []teller {
 			key: keyReload, value: func(r *resolution) string { return string(r.decided.Reload) },
 			configured: func(_ *resolution, d *Defaults) string { return string(d.Reload) }, field: "reload",
 		},
-		{key: keyReloadSignal, value: func(r *resolution) string { return r.settings.reloadSignal }},
-		{key: keyReloadContainer, value: func(r *resolution) string { return r.settings.reloadContainer }},
-		{key: keyAgent, value: func(r *resolution) string { return strconv.FormatBool(r.settings.agent) }},
+		{key: keyReloadSignal, value: func(r *resolution) string { return r.told().Signal }},
+		{key: keyReloadContainer, value: func(r *resolution) string { return r.told().Container }, why: (*resolution).whyContainer},
+		{key: keyReloadProcess, value: func(r *resolution) string { return r.told().Process }},
+		{key: keyReloadURL, value: func(r *resolution) string { return r.told().URL }},
+		{key: keyAgent, value: func(r *resolution) string { return strconv.FormatBool(r.decided.Agent != nil) }, why: (*resolution).whyAgent},
 		{
 			key: "probes", value: func(r *resolution) string { return string(r.decided.Probes) },
 			configured: func(_ *resolution, d *Defaults) string { return string(d.Probes) }, field: "probes",
@@ -251,6 +253,34 @@ func (r *resolution) group() string {
 		return strconv.FormatInt(*sc.FSGroup, 10)
 	}
 	return ""
+}
+
+// told is how the program is told of new files.
+func (r *resolution) told() AgentReload {
+	if r.decided.Agent == nil {
+		return AgentReload{}
+	}
+	return r.decided.Agent.Reload
+}
+
+func (r *resolution) whyContainer() (Source, string) {
+	if r.told().Container != "" && !r.isGiven(keyReloadContainer) {
+		return SourceDefault, "the first container that gets the files"
+	}
+	return "", ""
+}
+
+func (r *resolution) whyAgent() (Source, string) {
+	if r.decided.Agent == nil || r.settings.agent {
+		return "", ""
+	}
+	source := SourceConfiguration
+	if set, byNamespace := r.isSet(keyReload); set && byNamespace {
+		source = SourceNamespace
+	} else if set {
+		source = SourcePod
+	}
+	return source, "reload: signal needs it"
 }
 
 func (r *resolution) companion() string {

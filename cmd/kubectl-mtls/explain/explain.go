@@ -27,6 +27,7 @@ type Options struct {
 	files.Options
 
 	NamespaceAnnotations []string
+	KubernetesVersion    string
 	Output               string
 
 	genericiooptions.IOStreams
@@ -81,6 +82,8 @@ func NewCommand(version string, streams genericiooptions.IOStreams) *cobra.Comma
 	flags := cmd.Flags()
 	flags.StringArrayVar(&o.NamespaceAnnotations, "namespace-annotations", nil,
 		"with -f: annotation KEY=VALUE of the namespaces, over those of Namespace objects in the input; may be repeated")
+	flags.StringVar(&o.KubernetesVersion, "kubernetes-version", "",
+		"with -f: version of the cluster that the manifests are for, such as 1.29; without it, the newest")
 	flags.StringVarP(&o.Output, "output", "o", "", "output format: json or yaml; without it, text")
 	o.Flags.AddFlags(flags)
 	kube.CompleteFlags(cmd, o.Flags, kube.OutputJSON, kube.OutputYAML)
@@ -105,6 +108,8 @@ func (o *Options) Validate() error {
 		errs = append(errs, errors.New("names are of the cluster and -f is without one: give either"))
 	case len(o.names) > 0 && len(o.annotations) > 0:
 		errs = append(errs, errors.New("--namespace-annotations goes with -f only: those of the cluster are read"))
+	case len(o.names) > 0 && o.KubernetesVersion != "":
+		errs = append(errs, errors.New("--kubernetes-version goes with -f only: the cluster is asked for its version"))
 	}
 	return errors.Join(append(errs, offline.CheckAnnotations(o.annotations)...)...)
 }
@@ -151,6 +156,11 @@ func (o *Options) offline(context.Context) (*Report, []error) {
 		return nil, []error{err}
 	}
 	defaults.Version = o.version
+	if o.KubernetesVersion != "" {
+		if defaults.Kubernetes, err = intent.ParseKubernetesVersion(o.KubernetesVersion); err != nil {
+			return nil, []error{fmt.Errorf("--kubernetes-version: %w", err)}
+		}
+	}
 	report := &Report{Configuration: "file " + o.ConfigFile}
 	if o.ConfigFile == "" {
 		report.Configuration = "the built-in defaults; --config names the injector's"

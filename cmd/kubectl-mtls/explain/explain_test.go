@@ -58,6 +58,7 @@ func TestExplain(t *testing.T) {
 		"the same":       {stdin: injected(t, "testdata/web.yaml"), arguments: []string{"-f", "-"}},
 		"then and now":   {stdin: then, arguments: []string{"-f", "-"}},
 		"changed since":  {stdin: byHand, arguments: []string{"-f", "-"}},
+		"older cluster":  {arguments: []string{"-f", "testdata/web.yaml", "--kubernetes-version", "1.29"}},
 		"of a namespace": {arguments: []string{"-f", "testdata/others.yaml", "--namespace-annotations", "mtls.example.io/role=server"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,6 +127,7 @@ func TestFlags(t *testing.T) {
 		"both":          {[]string{"web", "-f", "-"}, "names are of the cluster and -f is without one: give either"},
 		"output":        {[]string{"web", "-o", "xml"}, `--output "xml": must be json, yaml`},
 		"annotation":    {[]string{"-f", "-", "--namespace-annotations", "role"}, `--namespace-annotations "role": must be KEY=VALUE`},
+		"version":       {[]string{"web", "--kubernetes-version", "1.29"}, "--kubernetes-version goes with -f only: the cluster is asked for its version"},
 		"not of a file": {[]string{"web", "--namespace-annotations", "a=b"}, "--namespace-annotations goes with -f only: those of the cluster are read"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -145,6 +147,7 @@ func TestBadInput(t *testing.T) {
 		"syntax":        {"a: [\n", nil, "error: standard input: document 1 (line 1): yaml: line 1: did not find expected node content\n"},
 		"no pod":        {"a: 1\n", nil, "error: there is no pod and no pod template in the input\n"},
 		"configuration": {"a: 1\n", []string{"--config", "gone.yaml"}, "error: configuration: open gone.yaml: no such file or directory\n"},
+		"version":       {"a: 1\n", []string{"--kubernetes-version", "new"}, "error: --kubernetes-version: \"new\" is no version of Kubernetes such as 1.29\n"},
 		"a Service": {"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: 1}\n", nil,
 			"error: standard input: document 1 (line 1): Service/a: spec.selector: Invalid value: a JSON number does not fit Go's map[string]string\n"},
 	} {
