@@ -62,7 +62,7 @@ func (f *facts) resolve(defaults *intent.Defaults, around *kube.Surroundings, po
 		f.NoIntent = "the pod would be refused today: " + result.Errors.ToAggregate().Error()
 	case !around.ServicesKnown:
 		f.take(result.Intent, pod)
-		f.Names, f.NoNames = nil, "its names are those of Services, and you may not list them"
+		f.Names, f.NamesUnknown = nil, "its names are those of Services, and you may not list them"
 	default:
 		f.take(result.Intent, pod)
 	}

@@ -27,8 +27,8 @@ func (j *judge) names() {
 	case j.Intent == nil:
 		j.notChecked(checkNames, j.NoIntent)
 		return
-	case j.Facts.NoNames != "":
-		j.notChecked(checkNames, j.Facts.NoNames)
+	case j.NamesUnknown != "":
+		j.notChecked(checkNames, j.NamesUnknown)
 		return
 	}
 	var missing, others []string

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -71,7 +72,7 @@ func (j *judge) whyUntrusted(leaf *x509.Certificate, err error) {
 // verify verifies the leaf against the bundle, with more certificates than those sent.
 func (j *judge) verify(leaf *x509.Certificate, more []*x509.Certificate) error {
 	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots: pool(j.Bundle), Intermediates: pool(append(more[:len(more):len(more)], j.seen.First.Certificates[1:]...)),
+		Roots: pool(j.Bundle), Intermediates: pool(append(slices.Clip(more), j.seen.First.Certificates[1:]...)),
 		CurrentTime: j.within(leaf), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
 	return err

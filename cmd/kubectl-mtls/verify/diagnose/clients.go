@@ -35,6 +35,12 @@ func verdictOn(a *probe.Attempt) (verdict, string) {
 		return refused, trouble(a)
 	case answer == nil:
 		return accepted, "the connection stays open"
+	case answer.Status == 0 && answer.Body == "":
+		return accepted, answer.Server + " goes on with the login"
+	case answer.Status == 0 && strings.Contains(answer.Body, "certificate"):
+		return refused, fmt.Sprintf("%s says %q", answer.Server, answer.Body)
+	case answer.Status == 0:
+		return denied, fmt.Sprintf("the handshake passes, and %s says %q", answer.Server, answer.Body)
 	case strings.Contains(answer.Body, nginxNone), strings.Contains(answer.Body, nginxRefused):
 		// nginx lets the handshake pass and answers that, whatever is asked for.
 		return refused, fmt.Sprintf("the handshake passes, and HTTP answers %s, %q", status(answer), firstKnown(answer.Body, nginxNone, nginxRefused))
