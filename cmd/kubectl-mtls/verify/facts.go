@@ -40,6 +40,9 @@ func (o *Options) learn(ctx context.Context, pod *corev1.Pod) (*facts, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !configuration.Known {
+		configuration.Defaults = asGiven(configuration.Defaults, pod)
+	}
 	f := &facts{namespace: pod.Namespace, issuer: configuration.Defaults.Issuer, configuration: configuration.Source}
 	f.Software = softwareOf(pod)
 	f.resolve(configuration.Defaults, around, pod)

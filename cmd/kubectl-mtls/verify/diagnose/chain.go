@@ -3,6 +3,7 @@ package diagnose
 import (
 	"bytes"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,6 +54,11 @@ func (j *judge) whyUntrusted(leaf *x509.Certificate, err error) {
 	case len(sameName) > 0 && signedByAny(last, sameName):
 		if j.Now.After(sameName[0].NotAfter) {
 			j.fault(CAExpired, fmt.Sprintf("the CA %s in %s expired at %s", signer, j.BundleName, stamp(sameName[0].NotAfter)))
+			return
+		}
+		if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+			// There is no time at which both were valid: the leaf's is for another check.
+			j.ok(checkTrust, "the chain leads to a CA of "+j.BundleName)
 			return
 		}
 		j.fault(UnknownCA, fmt.Sprintf("the chain does not verify against %s: %v", j.BundleName, err))

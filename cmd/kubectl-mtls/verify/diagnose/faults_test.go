@@ -229,6 +229,13 @@ func TestFaults(t *testing.T) {
 		"expired": {func(s *scene) {
 			s.serve(s.ca.leaf(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-90*24*time.Hour), now.Add(-72*time.Hour) }))
 		}, map[Fault]string{Expired: "expired at " + stamp(now.Add(-72*time.Hour)) + ", 3 days ago"}},
+		"expired, and older than its CA": {func(s *scene) {
+			young := newCA(s.t, "young CA", nil, func(c *x509.Certificate) { c.NotBefore = now.Add(-time.Hour) })
+			s.trust(young, s.ca)
+			s.serve(young.leaf(func(c *x509.Certificate) {
+				c.NotBefore, c.NotAfter = now.Add(-90*24*time.Hour), now.Add(-72*time.Hour)
+			}))
+		}, map[Fault]string{Expired: "expired at " + stamp(now.Add(-72*time.Hour)) + ", 3 days ago"}},
 		"not yet valid": {func(s *scene) {
 			s.serve(s.ca.leaf(func(c *x509.Certificate) { c.NotBefore = now.Add(5 * time.Minute) }))
 		}, map[Fault]string{NotYetValid: "valid from " + stamp(now.Add(5*time.Minute)) + ", in 5 minutes"}},
