@@ -77,8 +77,9 @@ func TestVerifyRenewed(t *testing.T) {
 	awaitReady(t, namespace, "nginx")
 	u.awaitGood(t, "nginx")
 	require.NoError(t, node.WaitFor(t.Context(), "the renewal", func(context.Context) error {
-		if got := u.faults("nginx", firstPort); len(got) != 1 || got[0] != "stale" {
-			return fmt.Errorf("verify finds %q", got)
+		got, err := u.faults("nginx", firstPort)
+		if err != nil || len(got) != 1 || got[0] != "stale" {
+			return fmt.Errorf("verify finds %q, %w", got, err)
 		}
 		return nil
 	}))
@@ -222,30 +223,40 @@ func (u *user) run(args ...string) (stdout, stderr string, err error) {
 }
 
 // faults returns the names of what is wrong with a port.
-func (u *user) faults(pod string, port int) []string {
+func (u *user) faults(pod string, port int) ([]string, error) {
 	u.Helper()
 	out, told, err := u.run(pod, strconv.Itoa(port), "--issue", "-o", "json")
 	assert.NotContains(u, out+told, "PRIVATE KEY")
 	var report struct {
-		Findings []struct{ Fault, Severity string }
+		Findings   []struct{ Fault, Severity, Seen string }
+		NotChecked []struct{ Check, Reason string }
 	}
-	require.NoError(u, json.Unmarshal([]byte(out), &report), "%s\n%s\n%v", out, told, err)
+	if out == "" {
+		return nil, fmt.Errorf("%w\n%s", err, told)
+	}
+	require.NoError(u, json.Unmarshal([]byte(out), &report), out)
 	var faults []string
 	failed := false
 	for _, f := range report.Findings {
 		if f.Fault != "" {
 			faults = append(faults, f.Fault)
+			u.Log(f.Fault+":", f.Seen)
 		}
 		failed = failed || f.Severity == "failure"
 	}
+	for _, n := range report.NotChecked {
+		u.Log("not checked:", n.Check, n.Reason)
+	}
 	assert.Equal(u, failed, err != nil, "the exit code: %v", err)
-	return faults
+	return faults, nil
 }
 
 // sees asserts what verify says of a port.
 func (u *user) sees(pod string, port int, want []string) {
 	u.Helper()
-	assert.ElementsMatch(u, want, u.faults(pod, port))
+	got, err := u.faults(pod, port)
+	require.NoError(u, err)
+	assert.ElementsMatch(u, want, got)
 }
 
 // leftNothing asserts that no request of verify is there any more.
@@ -260,9 +271,10 @@ func (u *user) leftNothing() {
 func (u *user) awaitGood(t *testing.T, pod string) {
 	t.Helper()
 	require.NoError(t, node.WaitFor(t.Context(), "verify to find nothing wrong with "+pod, func(context.Context) error {
-		if faults := u.with(t).faults(pod, firstPort); len(faults) > 0 {
-			return errors.New(strings.Join(faults, ", "))
+		faults, err := u.with(t).faults(pod, firstPort)
+		if err == nil && len(faults) > 0 {
+			err = errors.New(strings.Join(faults, ", "))
 		}
-		return nil
+		return err
 	}))
 }

@@ -40,6 +40,9 @@ func (o *Options) learn(ctx context.Context, pod *corev1.Pod) (*facts, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !configuration.Known {
+		configuration.Defaults = asGiven(configuration.Defaults, pod)
+	}
 	f := &facts{namespace: pod.Namespace, issuer: configuration.Defaults.Issuer, configuration: configuration.Source}
 	f.Software = softwareOf(pod)
 	f.resolve(configuration.Defaults, around, pod)
@@ -62,7 +65,7 @@ func (f *facts) resolve(defaults *intent.Defaults, around *kube.Surroundings, po
 		f.NoIntent = "the pod would be refused today: " + result.Errors.ToAggregate().Error()
 	case !around.ServicesKnown:
 		f.take(result.Intent, pod)
-		f.Names, f.NoNames = nil, "its names are those of Services, and you may not list them"
+		f.Names, f.NamesUnknown = nil, "its names are those of Services, and you may not list them"
 	default:
 		f.take(result.Intent, pod)
 	}

@@ -202,7 +202,7 @@ func (o *Options) look(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, o.mayNot(err, pod)
 	}
-	defer way.Close() //nolint:errcheck // nothing is lost
+	defer way.Close()
 	seen, err := probe.Run(ctx, way, config)
 	if err != nil {
 		return nil, err

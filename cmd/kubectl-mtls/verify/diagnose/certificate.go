@@ -27,8 +27,8 @@ func (j *judge) names() {
 	case j.Intent == nil:
 		j.notChecked(checkNames, j.NoIntent)
 		return
-	case j.Facts.NoNames != "":
-		j.notChecked(checkNames, j.Facts.NoNames)
+	case j.NamesUnknown != "":
+		j.notChecked(checkNames, j.NamesUnknown)
 		return
 	}
 	var missing, others []string
@@ -259,11 +259,12 @@ func (j *judge) current() {
 }
 
 // isOlder reports whether the certificate is an older one of the same kind: the same CA made
-// it for the same names.
+// it for the same names and usages.
 func isOlder(certificate, than *x509.Certificate) bool {
-	return bytes.Equal(certificate.RawIssuer, than.RawIssuer) && slices.Equal(certificate.DNSNames, than.DNSNames) &&
-		slices.Equal(uris(certificate), uris(than)) &&
-		(certificate.NotBefore.Before(than.NotBefore) || certificate.NotAfter.Before(than.NotAfter))
+	return certificate.NotBefore.Before(than.NotBefore) && bytes.Equal(certificate.RawIssuer, than.RawIssuer) &&
+		slices.Equal(certificate.DNSNames, than.DNSNames) && slices.Equal(uris(certificate), uris(than)) &&
+		slices.Equal(certificate.ExtKeyUsage, than.ExtKeyUsage) && certificate.IsCA == than.IsCA &&
+		certificate.PublicKeyAlgorithm == than.PublicKeyAlgorithm
 }
 
 func uris(certificate *x509.Certificate) []string {

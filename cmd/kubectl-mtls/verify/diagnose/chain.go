@@ -3,7 +3,9 @@ package diagnose
 import (
 	"bytes"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -54,6 +56,11 @@ func (j *judge) whyUntrusted(leaf *x509.Certificate, err error) {
 			j.fault(CAExpired, fmt.Sprintf("the CA %s in %s expired at %s", signer, j.BundleName, stamp(sameName[0].NotAfter)))
 			return
 		}
+		if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+			// There is no time at which both were valid: the leaf's is for another check.
+			j.ok(checkTrust, "the chain leads to a CA of "+j.BundleName)
+			return
+		}
 		j.fault(UnknownCA, fmt.Sprintf("the chain does not verify against %s: %v", j.BundleName, err))
 	case len(sameName) > 0:
 		j.fault(CAReplaced, fmt.Sprintf("%s has a CA %s with another key than the one that signed", j.BundleName, signer))
@@ -71,7 +78,7 @@ func (j *judge) whyUntrusted(leaf *x509.Certificate, err error) {
 // verify verifies the leaf against the bundle, with more certificates than those sent.
 func (j *judge) verify(leaf *x509.Certificate, more []*x509.Certificate) error {
 	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots: pool(j.Bundle), Intermediates: pool(append(more[:len(more):len(more)], j.seen.First.Certificates[1:]...)),
+		Roots: pool(j.Bundle), Intermediates: pool(append(slices.Clip(more), j.seen.First.Certificates[1:]...)),
 		CurrentTime: j.within(leaf), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
 	return err

@@ -26,15 +26,28 @@ const (
 
 // verdictOn says what the server made of the client, and how that showed.
 func verdictOn(a *probe.Attempt) (verdict, string) {
-	switch answer := a.Answer; {
+	switch {
 	case a.Alert != "":
 		return refused, trouble(a)
 	case a.Err != nil && probe.IsTimeout(a.Err), a.Err != nil && !a.Completed && !probe.IsClosed(a.Err):
 		return unclear, trouble(a)
 	case a.Err != nil:
 		return refused, trouble(a)
-	case answer == nil:
+	case a.Answer == nil:
 		return accepted, "the connection stays open"
+	}
+	return verdictOf(a.Answer)
+}
+
+// verdictOf says what an answer makes of a client.
+func verdictOf(answer *probe.Answer) (verdict, string) {
+	switch {
+	case answer.Status == 0 && answer.Body == "":
+		return accepted, answer.Server + " goes on with the login"
+	case answer.Status == 0 && strings.Contains(answer.Body, "certificate"):
+		return refused, fmt.Sprintf("%s says %q", answer.Server, answer.Body)
+	case answer.Status == 0:
+		return denied, fmt.Sprintf("the handshake passes, and %s says %q", answer.Server, answer.Body)
 	case strings.Contains(answer.Body, nginxNone), strings.Contains(answer.Body, nginxRefused):
 		// nginx lets the handshake pass and answers that, whatever is asked for.
 		return refused, fmt.Sprintf("the handshake passes, and HTTP answers %s, %q", status(answer), firstKnown(answer.Body, nginxNone, nginxRefused))

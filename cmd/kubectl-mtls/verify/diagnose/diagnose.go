@@ -59,8 +59,8 @@ type Facts struct {
 	// Names are the DNS names that its certificate should have, and SPIFFEID the URI.
 	Names    []string
 	SPIFFEID string
-	// NoNames says why the names are not known.
-	NoNames string
+	// NamesUnknown says why the names are not known.
+	NamesUnknown string
 
 	// Bundle is what the pod trusts, BundleName where that stands.
 	Bundle     []*x509.Certificate

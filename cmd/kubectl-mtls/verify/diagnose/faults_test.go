@@ -46,22 +46,22 @@ func (s *scene) nginxOn(r *http.Request) string {
 // Every fault, made on purpose, is named; and nothing else is.
 func TestFaults(t *testing.T) {
 	for name, tc := range map[string]struct {
-		make func(t *testing.T, s *scene)
+		make func(*scene)
 		want map[Fault]string
 	}{
-		"nothing":                {func(*testing.T, *scene) {}, nil},
-		"nothing, with TLS 1.2":  {func(_ *testing.T, s *scene) { s.tls.MaxVersion = tls.VersionTLS12 }, nil},
-		"nothing, with HTTP/1.1": {func(_ *testing.T, s *scene) { s.tls.NextProtos = nil }, nil},
-		"nothing, with h2 alone": {func(_ *testing.T, s *scene) { s.tls.NextProtos = []string{"h2"} }, nil},
-		"nothing, as nginx does": {func(_ *testing.T, s *scene) { nginx(s, s.nginxOn) }, nil},
-		"nothing, as nginx does in HTTP/1.1": {func(_ *testing.T, s *scene) {
+		"nothing":                {func(*scene) {}, nil},
+		"nothing, with TLS 1.2":  {func(s *scene) { s.tls.MaxVersion = tls.VersionTLS12 }, nil},
+		"nothing, with HTTP/1.1": {func(s *scene) { s.tls.NextProtos = nil }, nil},
+		"nothing, with h2 alone": {func(s *scene) { s.tls.NextProtos = []string{"h2"} }, nil},
+		"nothing, as nginx does": {func(s *scene) { nginx(s, s.nginxOn) }, nil},
+		"nothing, as nginx does in HTTP/1.1": {func(s *scene) {
 			nginx(s, s.nginxOn)
 			s.tls.NextProtos = []string{"http/1.1"}
 		}, nil},
-		"nothing, with an intermediate": {func(t *testing.T, s *scene) {
-			s.serve(withChain(newCA(t, "between", s.ca)))
+		"nothing, with an intermediate": {func(s *scene) {
+			s.serve(withChain(newCA(s.t, "between", s.ca)))
 		}, nil},
-		"nothing, and the server speaks something else": {func(_ *testing.T, s *scene) {
+		"nothing, and the server speaks something else": {func(s *scene) {
 			s.raw = func(conn net.Conn) {
 				c := tls.Server(conn, s.tls)
 				if c.Handshake() == nil {
@@ -70,7 +70,7 @@ func TestFaults(t *testing.T) {
 			}
 			s.tls.NextProtos, s.probe.Timeout = nil, time.Second
 		}, nil},
-		"nothing, and the server speaks first": {func(_ *testing.T, s *scene) {
+		"nothing, and the server speaks first": {func(s *scene) {
 			s.raw = func(conn net.Conn) {
 				c := tls.Server(conn, s.tls)
 				if _, err := io.WriteString(c, "220 hello\r\n"); err == nil {
@@ -79,46 +79,46 @@ func TestFaults(t *testing.T) {
 			}
 			s.tls.NextProtos = nil
 		}, nil},
-		"nobody listens": {func(_ *testing.T, s *scene) { s.listen = false },
+		"nobody listens": {func(s *scene) { s.listen = false },
 			map[Fault]string{NotListening: "connection refused: nothing listens on the port"}},
-		"plain HTTP": {func(_ *testing.T, s *scene) { s.plain = true },
+		"plain HTTP": {func(s *scene) { s.plain = true },
 			map[Fault]string{PlainHTTP: "the port answers plain HTTP (200 OK)"}},
-		"another protocol": {func(_ *testing.T, s *scene) {
+		"another protocol": {func(s *scene) {
 			s.raw = func(conn net.Conn) {
 				_, _ = io.WriteString(conn, "SSH-2.0-OpenSSH_9.9\r\n")
 				_, _ = io.Copy(io.Discard, conn)
 			}
 			s.probe.Timeout = time.Second
 		}, map[Fault]string{NotTLS: `the port answers the beginning of TLS with something else: "SSH-2"`}},
-		"closed at once": {func(_ *testing.T, s *scene) {
+		"closed at once": {func(s *scene) {
 			s.raw = func(conn net.Conn) { _, _ = bufio.NewReader(conn).ReadByte() }
 		}, map[Fault]string{NotTLS: "the port closes the connection at the beginning of TLS"}},
-		"silence": {func(_ *testing.T, s *scene) {
+		"silence": {func(s *scene) {
 			s.raw = func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 			s.probe.Timeout = 300 * time.Millisecond
 		}, map[Fault]string{NoAnswer: "the port takes the connection and says nothing"}},
-		"no certificate at the server": {func(_ *testing.T, s *scene) {
+		"no certificate at the server": {func(s *scene) {
 			s.tls.Certificates = nil
 			s.tls.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, io.EOF }
 		}, map[Fault]string{NoHandshake: `the server speaks TLS and refuses the handshake: the server says "internal error"`}},
-		"old versions": {func(_ *testing.T, s *scene) { s.tls.MinVersion = tls.VersionTLS10 },
+		"old versions": {func(s *scene) { s.tls.MinVersion = tls.VersionTLS10 },
 			map[Fault]string{OldVersions: "TLS 1.0, TLS 1.1, TLS 1.2, TLS 1.3 spoken"}},
-		"only old versions": {func(_ *testing.T, s *scene) { s.tls.MinVersion, s.tls.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 },
+		"only old versions": {func(s *scene) { s.tls.MinVersion, s.tls.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 },
 			map[Fault]string{NoModern: "only TLS 1.0, TLS 1.1 spoken"}},
-		"plain HTTP on the same port": {func(_ *testing.T, s *scene) { s.raw = s.both },
+		"plain HTTP on the same port": {func(s *scene) { s.raw = s.both },
 			map[Fault]string{PlaintextToo: "a request without TLS is answered, too (200 OK)"}},
-		"no client certificate demanded": {func(_ *testing.T, s *scene) { s.tls.ClientAuth = tls.NoClientCert },
+		"no client certificate demanded": {func(s *scene) { s.tls.ClientAuth = tls.NoClientCert },
 			map[Fault]string{NotDemanded: "the server asks for no client certificate"}},
-		"client certificates optional": {func(_ *testing.T, s *scene) { s.tls.ClientAuth = tls.VerifyClientCertIfGiven },
+		"client certificates optional": {func(s *scene) { s.tls.ClientAuth = tls.VerifyClientCertIfGiven },
 			map[Fault]string{NoneAccepted: "a client without a certificate is let in: HTTP answers 200 OK"}},
-		"client certificates not verified": {func(_ *testing.T, s *scene) { s.tls.ClientAuth = tls.RequireAnyClientCert },
+		"client certificates not verified": {func(s *scene) { s.tls.ClientAuth = tls.RequireAnyClientCert },
 			map[Fault]string{ForeignTaken: "a certificate of a CA that was made up for this check is let in: HTTP answers 200 OK"}},
-		"client certificates asked for and forgotten": {func(_ *testing.T, s *scene) { s.tls.ClientAuth = tls.RequestClientCert },
+		"client certificates asked for and forgotten": {func(s *scene) { s.tls.ClientAuth = tls.RequestClientCert },
 			map[Fault]string{
 				NoneAccepted: "a client without a certificate is let in: HTTP answers 200 OK",
 				ForeignTaken: "a certificate of a CA that was made up for this check is let in: HTTP answers 200 OK",
 			}},
-		"nginx optional_no_ca": {func(_ *testing.T, s *scene) {
+		"nginx optional_no_ca": {func(s *scene) {
 			nginx(s, func(r *http.Request) string {
 				if len(r.TLS.PeerCertificates) == 0 {
 					return nginxNone
@@ -126,14 +126,14 @@ func TestFaults(t *testing.T) {
 				return ""
 			})
 		}, map[Fault]string{ForeignTaken: "a certificate of a CA that was made up for this check is let in: HTTP answers 200 OK, server nginx/1.26.3"}},
-		"clients of another CA": {func(t *testing.T, s *scene) {
+		"clients of another CA": {func(s *scene) {
 			s.tls.ClientCAs = x509.NewCertPool()
-			s.tls.ClientCAs.AddCert(newCA(t, "another CA", nil).cert)
+			s.tls.ClientCAs.AddCert(newCA(s.t, "another CA", nil).cert)
 		}, map[Fault]string{
 			OwnRefused:   `a client certificate (issued by ClusterIssuer/internal for the check) is refused: the server says "unknown certificate authority"`,
 			OtherCANames: "the server tells clients that it takes certificates of CN=another CA, and not of CN=the CA, which is in the bundle",
 		}},
-		"nginx with another CA": {func(_ *testing.T, s *scene) {
+		"nginx with another CA": {func(s *scene) {
 			nginx(s, func(r *http.Request) string {
 				if len(r.TLS.PeerCertificates) == 0 {
 					return nginxNone
@@ -142,57 +142,57 @@ func TestFaults(t *testing.T) {
 			})
 		}, map[Fault]string{OwnRefused: "a client certificate (issued by ClusterIssuer/internal for the check) is refused: " +
 			`the handshake passes, and HTTP answers 400 Bad Request, server nginx/1.26.3, "The SSL certificate error"`}},
-		"the application wants others": {func(_ *testing.T, s *scene) {
+		"the application wants others": {func(s *scene) {
 			s.handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
 		}, map[Fault]string{OwnDenied: "a client certificate (issued by ClusterIssuer/internal for the check): the handshake passes, and HTTP answers 403 Forbidden"}},
-		"no bundle": {func(_ *testing.T, s *scene) { s.facts.Bundle, s.facts.BundleFault = nil, BundleMissing },
+		"no bundle": {func(s *scene) { s.facts.Bundle, s.facts.BundleFault = nil, BundleMissing },
 			map[Fault]string{BundleMissing: "ConfigMap mtls-ca-bundle, key ca.crt does not exist, or has no such key"}},
-		"an empty bundle": {func(_ *testing.T, s *scene) { s.facts.Bundle, s.facts.BundleFault = nil, BundleBroken },
+		"an empty bundle": {func(s *scene) { s.facts.Bundle, s.facts.BundleFault = nil, BundleBroken },
 			map[Fault]string{BundleBroken: "ConfigMap mtls-ca-bundle, key ca.crt holds no certificate"}},
-		"an expired CA": {func(t *testing.T, s *scene) {
-			ca := newCA(t, "old CA", nil, func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Hour) })
+		"an expired CA": {func(s *scene) {
+			ca := newCA(s.t, "old CA", nil, func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Hour) })
 			s.trust(ca)
 			s.serve(ca.leaf())
 		}, map[Fault]string{CAExpired: "the CA CN=old CA in ConfigMap mtls-ca-bundle, key ca.crt expired at " + stamp(now.Add(-time.Hour))}},
-		"a CA that was replaced": {func(t *testing.T, s *scene) { s.serve(newCA(t, "the CA", nil).leaf()) },
+		"a CA that was replaced": {func(s *scene) { s.serve(newCA(s.t, "the CA", nil).leaf()) },
 			map[Fault]string{CAReplaced: "ConfigMap mtls-ca-bundle, key ca.crt has a CA CN=the CA with another key than the one that signed"}},
-		"a CA that nobody knows": {func(t *testing.T, s *scene) { s.serve(newCA(t, "another CA", nil).leaf()) },
+		"a CA that nobody knows": {func(s *scene) { s.serve(newCA(s.t, "another CA", nil).leaf()) },
 			map[Fault]string{UnknownCA: "the certificate was signed by CN=another CA, which is not in ConfigMap mtls-ca-bundle, key ca.crt"}},
-		"a chain of another CA": {func(t *testing.T, s *scene) {
-			other := newCA(t, "another CA", nil)
+		"a chain of another CA": {func(s *scene) {
+			other := newCA(s.t, "another CA", nil)
 			certificate := other.leaf()
 			certificate.Certificate = append(certificate.Certificate, other.cert.Raw)
 			s.serve(certificate)
 		}, map[Fault]string{UnknownCA: "the chain leads to CN=another CA, which is not in ConfigMap mtls-ca-bundle, key ca.crt"}},
-		"self-signed": {func(t *testing.T, s *scene) {
+		"self-signed": {func(s *scene) {
 			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-			require.NoError(t, err)
-			self := &authority{t: t, key: key, cert: &x509.Certificate{Subject: pkix.Name{CommonName: "me"}}}
+			require.NoError(s.t, err)
+			self := &authority{t: s.t, key: key, cert: &x509.Certificate{Subject: pkix.Name{CommonName: "me"}}}
 			s.serve(self.leafOf(key, func(c *x509.Certificate) { c.Subject.CommonName = "me" }))
 		}, map[Fault]string{SelfSigned: "the server shows a certificate that signed itself: CN=me"}},
-		"an intermediate that is not sent": {func(t *testing.T, s *scene) {
-			between := newCA(t, "between", s.ca)
+		"an intermediate that is not sent": {func(s *scene) {
+			between := newCA(s.t, "between", s.ca)
 			s.serve(between.leaf())
 			s.facts.Intermediates = []*x509.Certificate{between.cert}
 		}, map[Fault]string{ChainGap: "only the server's certificate is sent, and not the intermediate CN=between, which signed it"}},
-		"a chain out of order": {func(t *testing.T, s *scene) {
-			certificate := withChain(newCA(t, "lower", newCA(t, "upper", s.ca)))
+		"a chain out of order": {func(s *scene) {
+			certificate := withChain(newCA(s.t, "lower", newCA(s.t, "upper", s.ca)))
 			upper := certificate.Certificate[1]
 			certificate.Certificate = append(certificate.Certificate, upper)
 			certificate.Certificate[1] = s.ca.cert.Raw
 			s.serve(certificate)
-			s.trust(&authority{cert: mustParse(t, upper)}, s.ca)
+			s.trust(&authority{cert: mustParse(s.t, upper)}, s.ca)
 		}, map[Fault]string{ChainOrder: "certificate 2 (CN=the CA) did not sign the one before it, which CN=lower signed"}},
-		"no names": {func(_ *testing.T, s *scene) {
+		"no names": {func(s *scene) {
 			s.serve(s.ca.leaf(func(c *x509.Certificate) { c.DNSNames, c.Subject.CommonName = nil, service }))
 		}, map[Fault]string{NoNames: `the certificate has no DNS name; its common name is "orders.shop.svc.cluster.local"`}},
-		"a name is missing": {func(_ *testing.T, s *scene) {
+		"a name is missing": {func(s *scene) {
 			s.serve(s.ca.leaf(func(c *x509.Certificate) { c.DNSNames = []string{service} }))
 		}, map[Fault]string{MissingNames: "the certificate lacks orders; it has orders.shop.svc.cluster.local"}},
-		"a name too many": {func(_ *testing.T, s *scene) {
+		"a name too many": {func(s *scene) {
 			s.serve(s.ca.leaf(func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, "bank") }))
 		}, map[Fault]string{OtherNames: "the certificate has bank, which the pod would not get today"}},
-		"another certificate by name": {func(_ *testing.T, s *scene) {
+		"another certificate by name": {func(s *scene) {
 			other := s.ca.leaf(func(c *x509.Certificate) { c.DNSNames = []string{"default"} })
 			s.tls.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 				if hello.ServerName != "orders" {
@@ -203,50 +203,57 @@ func TestFaults(t *testing.T) {
 				return config, nil
 			}
 		}, map[Fault]string{OtherByName: "orders gets that of default"}},
-		"no SPIFFE ID": {func(_ *testing.T, s *scene) { s.serve(s.ca.leaf(func(c *x509.Certificate) { c.URIs = nil })) },
+		"no SPIFFE ID": {func(s *scene) { s.serve(s.ca.leaf(func(c *x509.Certificate) { c.URIs = nil })) },
 			map[Fault]string{NoSPIFFEID: "the certificate has no SPIFFE ID; the pod is " + spiffeID}},
-		"another SPIFFE ID": {func(t *testing.T, s *scene) {
+		"another SPIFFE ID": {func(s *scene) {
 			other, err := url.Parse("spiffe://cluster.local/ns/shop/sa/default")
-			require.NoError(t, err)
+			require.NoError(s.t, err)
 			s.serve(s.ca.leaf(func(c *x509.Certificate) { c.URIs = []*url.URL{other} }))
 		}, map[Fault]string{OtherSPIFFEID: "the certificate says spiffe://cluster.local/ns/shop/sa/default; the pod is " + spiffeID}},
-		"no server auth": {func(_ *testing.T, s *scene) { s.serve(s.ca.leaf(usages(x509.ExtKeyUsageClientAuth))) },
+		"no server auth": {func(s *scene) { s.serve(s.ca.leaf(usages(x509.ExtKeyUsageClientAuth))) },
 			map[Fault]string{NoServerAuth: "the certificate has no usage server auth"}},
-		"no client auth": {func(_ *testing.T, s *scene) { s.serve(s.ca.leaf(usages(x509.ExtKeyUsageServerAuth))) },
+		"no client auth": {func(s *scene) { s.serve(s.ca.leaf(usages(x509.ExtKeyUsageServerAuth))) },
 			map[Fault]string{NoClientAuth: "the certificate has no usage client auth, and the pod's role is both"}},
-		"no usages": {func(_ *testing.T, s *scene) { s.serve(s.ca.leaf(usages())) },
+		"no usages": {func(s *scene) { s.serve(s.ca.leaf(usages())) },
 			map[Fault]string{NoUsages: "the certificate names neither server auth nor client auth"}},
-		"no digital signature": {func(_ *testing.T, s *scene) {
+		"no digital signature": {func(s *scene) {
 			s.serve(s.ca.leaf(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }))
 		}, map[Fault]string{NoSignature: "the certificate has no usage digital signature"}},
-		"a CA's certificate": {func(_ *testing.T, s *scene) {
+		"a CA's certificate": {func(s *scene) {
 			s.serve(s.ca.leaf(func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }))
 		}, map[Fault]string{IsCA: "the certificate is that of a CA"}},
-		"a weak key": {func(t *testing.T, s *scene) { s.serve(s.ca.leafOf(rsaKey(t, 1024))) },
+		"a weak key": {func(s *scene) { s.serve(s.ca.leafOf(rsaKey(s.t, 1024))) },
 			map[Fault]string{WeakKey: "the key is RSA 1024, and 2048 bits are the least"}},
-		"another key": {func(t *testing.T, s *scene) { s.serve(s.ca.leafOf(rsaKey(t, 2048))) },
+		"another key": {func(s *scene) { s.serve(s.ca.leafOf(rsaKey(s.t, 2048))) },
 			map[Fault]string{OtherKey: "the key is RSA 2048, and ECDSA 256 was asked for"}},
-		"expired": {func(_ *testing.T, s *scene) {
+		"expired": {func(s *scene) {
 			s.serve(s.ca.leaf(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-90*24*time.Hour), now.Add(-72*time.Hour) }))
 		}, map[Fault]string{Expired: "expired at " + stamp(now.Add(-72*time.Hour)) + ", 3 days ago"}},
-		"not yet valid": {func(_ *testing.T, s *scene) {
+		"expired, and older than its CA": {func(s *scene) {
+			young := newCA(s.t, "young CA", nil, func(c *x509.Certificate) { c.NotBefore = now.Add(-time.Hour) })
+			s.trust(young, s.ca)
+			s.serve(young.leaf(func(c *x509.Certificate) {
+				c.NotBefore, c.NotAfter = now.Add(-90*24*time.Hour), now.Add(-72*time.Hour)
+			}))
+		}, map[Fault]string{Expired: "expired at " + stamp(now.Add(-72*time.Hour)) + ", 3 days ago"}},
+		"not yet valid": {func(s *scene) {
 			s.serve(s.ca.leaf(func(c *x509.Certificate) { c.NotBefore = now.Add(5 * time.Minute) }))
 		}, map[Fault]string{NotYetValid: "valid from " + stamp(now.Add(5*time.Minute)) + ", in 5 minutes"}},
-		"not renewed": {func(_ *testing.T, s *scene) {
+		"not renewed": {func(s *scene) {
 			s.serve(s.ca.leaf(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-2000*time.Hour), now.Add(160*time.Hour) }))
 		}, map[Fault]string{RenewalOverdue: "expires at " + stamp(now.Add(160*time.Hour)) + ", in 6 days, and was to be renewed 720h before"}},
-		"not reloaded": {func(_ *testing.T, s *scene) {
+		"not reloaded": {func(s *scene) {
 			newer := s.ca.leaf(func(c *x509.Certificate) { c.NotBefore = now.Add(-time.Minute); c.NotAfter = now.Add(2160 * time.Hour) })
 			s.facts.Current = issued(newer)
 		}, map[Fault]string{Stale: "a certificate of " + stamp(now.Add(-time.Hour)) + " is served, and CertificateRequest a has a newer one of " + stamp(now.Add(-time.Minute))}},
-		"files of somebody else": {func(_ *testing.T, s *scene) {
+		"files of somebody else": {func(s *scene) {
 			s.facts.Current = issued(s.ca.leaf(func(c *x509.Certificate) { c.DNSNames = []string{"orders"} }))
 		}, map[Fault]string{OtherFiles: "the certificate that is served (orders, signed by CN=the CA) is none that was issued for the pod; the last is that of CertificateRequest a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			tc.make(t, s)
+			tc.make(s)
 			report := s.judge()
 			got := map[Fault]string{}
 			for _, f := range report.Findings {
@@ -269,7 +276,7 @@ func usages(usages ...x509.ExtKeyUsage) func(*x509.Certificate) {
 	return func(c *x509.Certificate) { c.ExtKeyUsage = usages }
 }
 
-func mustParse(t *testing.T, der []byte) *x509.Certificate {
+func mustParse(t testing.TB, der []byte) *x509.Certificate {
 	t.Helper()
 	certificate, err := x509.ParseCertificate(der)
 	require.NoError(t, err)
@@ -318,6 +325,44 @@ type peeked struct {
 }
 
 func (p *peeked) Read(b []byte) (int, error) { return p.reader.Read(b) }
+
+// postgres answers as PostgreSQL does: it asks for certificates and lets TLS pass without one.
+func (s *scene) postgres(wantsCertificate bool) {
+	s.tls.ClientAuth, s.probe.StartTLS, s.tls.NextProtos = tls.VerifyClientCertIfGiven, "postgres", nil
+	s.raw = func(conn net.Conn) {
+		if _, err := io.ReadFull(conn, make([]byte, 8)); err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "S")
+		c := tls.Server(conn, s.tls)
+		if _, err := c.Read(make([]byte, 1000)); err != nil {
+			return
+		}
+		if wantsCertificate && len(c.ConnectionState().PeerCertificates) == 0 {
+			_, _ = io.WriteString(c, "E\x00\x00\x00\x43SFATAL\x00C28000\x00Mconnection requires a valid client certificate\x00\x00")
+			return
+		}
+		_, _ = io.WriteString(c, "R\x00\x00\x00\x08\x00\x00\x00\x00")
+	}
+}
+
+func TestPostgres(t *testing.T) {
+	for wants, want := range map[bool]Finding{
+		true:  {Check: checkNone, Severity: OK, Seen: `a client without a certificate is refused: PostgreSQL says "connection requires a valid client certificate"`},
+		false: {Check: checkNone, Severity: Failure, Fault: NoneAccepted, Seen: "a client without a certificate is let in: PostgreSQL goes on with the login"},
+	} {
+		s := newScene(t)
+		s.postgres(wants)
+		report := s.judge()
+		assert.Equal(t, !wants, report.Failed(), report.Findings)
+		for _, f := range report.Findings {
+			if f.Check == want.Check {
+				assert.Equal(t, want.Seen, f.Seen)
+				assert.Equal(t, want.Fault, f.Fault)
+			}
+		}
+	}
+}
 
 // What no server of today can be made to serve.
 func TestWeakSignature(t *testing.T) {

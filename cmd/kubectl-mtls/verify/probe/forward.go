@@ -14,11 +14,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
-	streaming "k8s.io/streaming/pkg/httpstream"
+	"k8s.io/streaming/pkg/httpstream"
 )
 
 // Forward is the way to a port of a pod that `kubectl port-forward` takes, without a local
@@ -43,15 +42,15 @@ func NewForward(config *rest.Config, url *url.URL, port int) (*Forward, error) {
 	if err != nil {
 		return nil, fmt.Errorf("port-forward: %w", err)
 	}
-	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
-	tunnel, err := portforward.NewSPDYOverWebsocketDialer(url, config)
+	dialer := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
+	tunnel, err := portforward.NewSPDYOverWebsocketDialerForStreaming(url, config)
 	if err != nil {
 		return nil, fmt.Errorf("port-forward: %w", err)
 	}
 	// As kubectl does: the newer way, and the older one where a server or proxy lacks it, or
-	// the user has only the right of the older one. Each way has its own type of error.
-	dialer = portforward.NewFallbackDialer(tunnel, dialer, func(err error) bool {
-		return httpstream.IsUpgradeFailure(err) || streaming.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	// the user has only the right of the older one.
+	dialer = portforward.NewFallbackDialerForStreaming(tunnel, dialer, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	})
 	connection, _, err := dialer.Dial(portforward.PortForwardProtocolV1Name)
 	if err != nil {

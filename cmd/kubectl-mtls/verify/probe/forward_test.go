@@ -24,7 +24,7 @@ type stream struct {
 	wasReset bool
 }
 
-func (s *stream) Reset() error       { s.wasReset = true; return s.Conn.Close() }
+func (s *stream) Reset() error       { s.wasReset = true; return s.Close() }
 func (*stream) Headers() http.Header { return nil }
 func (*stream) Identifier() uint32   { return 1 }
 

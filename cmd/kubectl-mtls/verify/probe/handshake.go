@@ -59,8 +59,8 @@ func (p *prober) clientConfig(certificate *tls.Certificate) *tls.Config {
 	}
 	return &tls.Config{
 		ServerName:         p.serverName(),
-		InsecureSkipVerify: true,             //nolint:gosec // what is wrong with it is to be told, not to end here
-		MinVersion:         tls.VersionTLS10, //nolint:gosec // to see what the server takes
+		InsecureSkipVerify: true, //nolint:gosec // what is wrong with it is to be told, not to end here
+		MinVersion:         tls.VersionTLS10,
 		CipherSuites:       allCiphers(),
 		NextProtos:         p.protocols(),
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -95,7 +95,7 @@ func (p *prober) attempt(ctx context.Context, config *tls.Config, ask bool) (Att
 	if err != nil {
 		return a, p.reached(ctx, &a, err)
 	}
-	defer raw.Close() //nolint:errcheck // nothing is lost
+	defer raw.Close()
 	if p.config.StartTLS == startPostgres {
 		if a.NotTLS, err = startTLSPostgres(raw); err != nil || a.NotTLS != nil {
 			a.Err = err
@@ -128,7 +128,8 @@ func (p *prober) reached(ctx context.Context, a *Attempt, err error) error {
 
 // watch keeps what the server says on the way.
 func (a *Attempt) watch(config *tls.Config) {
-	config.VerifyPeerCertificate = func(raw [][]byte, _ [][]*x509.Certificate) error {
+	// Each connection has a configuration of its own, so none is resumed.
+	config.VerifyPeerCertificate = func(raw [][]byte, _ [][]*x509.Certificate) error { //nolint:gosec // see above
 		for _, der := range raw {
 			certificate, err := x509.ParseCertificate(der)
 			if err != nil {
@@ -175,17 +176,24 @@ func (p *prober) verdict(ctx context.Context, conn *tls.Conn, a *Attempt, roundT
 	n, err := conn.Read(first)
 	http2 := a.Protocol == "h2"
 	switch {
-	case err == nil && !http2, p.config.StartTLS != "" && errors.Is(err, os.ErrDeadlineExceeded):
-		return // it speaks first, or waits, so it has accepted the client
+	case err == nil && !http2:
+		return // it speaks first, so it has accepted the client
 	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
 		a.fail(err)
 		return
+	}
+	if http2 && a.Version < tls.VersionTLS12 {
+		return // RFC 9113 forbids it, and servers end it as soon as they notice
 	}
 	if err := conn.SetDeadline(end); err != nil {
 		a.Err = err
 		return
 	}
-	a.Answer, err = request(ctx, &readAhead{Conn: conn, ahead: first[:n]}, http2, p.serverName())
+	if p.config.StartTLS == startPostgres {
+		a.Answer, err = loginPostgres(conn)
+	} else {
+		a.Answer, err = request(ctx, &readAhead{Conn: conn, ahead: first[:n]}, http2, p.serverName())
+	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
 		a.fail(err)
 	}

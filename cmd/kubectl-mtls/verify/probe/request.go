@@ -2,21 +2,20 @@ package probe
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 )
 
-// Answer is a response to `GET /`.
+// Answer is a response to `GET /`, or to the beginning of a login.
 type Answer struct {
+	// Status is that of HTTP; 0 if another protocol is spoken.
 	Status int
 	// Server is the header of that name.
 	Server string
-	// Body is its beginning.
+	// Body is its beginning, or the error's message in other protocols.
 	Body string
 }
 
@@ -70,7 +69,7 @@ func (c *readAhead) Read(p []byte) (int, error) {
 }
 
 func answerOf(response *http.Response) (*Answer, error) {
-	defer response.Body.Close() //nolint:errcheck // it was read
+	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
 	answer := &Answer{Status: response.StatusCode, Server: response.Header.Get("Server"), Body: string(body)}
 	if len(body) > 0 {
@@ -92,7 +91,7 @@ func (p *prober) plain(ctx context.Context) (*Answer, error) {
 	if err != nil {
 		return nil, p.reached(ctx, &Attempt{}, err)
 	}
-	defer conn.Close() //nolint:errcheck // nothing is lost
+	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	text := "GET / HTTP/1.1\r\nHost: " + hostOr(p.serverName()) + "\r\nUser-Agent: " + userAgent + "\r\nConnection: close\r\n\r\n"
@@ -105,28 +104,6 @@ func (p *prober) plain(ctx context.Context) (*Answer, error) {
 	}
 	answer, _ := answerOf(response)
 	return answer, ctx.Err()
-}
-
-// startPostgres is PostgreSQL's way to begin TLS: the client asks with a SSLRequest, and the
-// server answers with one byte (https://www.postgresql.org/docs/current/protocol-flow.html).
-const startPostgres = "postgres"
-
-// StartTLSProtocols are those that begin TLS after a question.
-func StartTLSProtocols() []string { return []string{startPostgres} }
-
-// startTLSPostgres asks. What it returns came in place of a yes.
-func startTLSPostgres(conn net.Conn) ([]byte, error) {
-	if _, err := conn.Write([]byte{0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f}); err != nil {
-		return nil, err
-	}
-	answer := make([]byte, 1)
-	if _, err := io.ReadFull(conn, answer); err != nil {
-		return nil, err
-	}
-	if bytes.Equal(answer, []byte("S")) {
-		return nil, nil
-	}
-	return answer, errors.New("the server does not take TLS")
 }
 
 func containsAny(text string, parts ...string) bool {
