@@ -209,6 +209,7 @@ func newUser(t *testing.T, namespace string, rules ...rbacv1.PolicyRule) *user {
 }
 
 func (u *user) with(t *testing.T) *user {
+	t.Helper()
 	return &user{T: t, namespace: u.namespace, kubeconfig: u.kubeconfig}
 }
 
