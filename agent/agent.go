@@ -80,7 +80,7 @@ func Run(ctx context.Context, opts Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	opts.Intervals = opts.Intervals.complete()
-	r := &run{opts: opts, metrics: newMetrics(opts.Version)}
+	r := &run{opts: opts, metrics: &metrics{version: opts.Version}}
 	if opts.MetricsAddress != "" {
 		stopped, err := r.metrics.serve(ctx, opts.MetricsAddress, opts.Log)
 		if err != nil {
@@ -174,7 +174,7 @@ func (r *run) reload(ctx context.Context, fingerprint string, seen time.Time) {
 		err := r.opts.Reloader.Reload(ctx)
 		if err == nil {
 			r.applied = fingerprint
-			r.metrics.reloaded(seen)
+			r.metrics.succeeded(seen)
 			log.Info("reloaded", "attempt", attempt, "after", time.Since(seen).Round(time.Millisecond).String())
 			return
 		}
@@ -196,6 +196,6 @@ func (r *run) reload(ctx context.Context, fingerprint string, seen time.Time) {
 			return
 		}
 	}
-	r.metrics.reloads.WithLabelValues(resultFailure).Inc()
+	r.metrics.gaveUp()
 	log.Error("the program has not been told of the new files, trying again later", "interval", r.opts.Intervals.Poll.String())
 }

@@ -242,7 +242,7 @@ func TestUnreadable(t *testing.T) {
 		_, _ = os.Stdout.WriteString(files.Check(time.Now()).Err().Error() + "\n")
 		return
 	}
-	dir, err := os.MkdirTemp("", "agent-unreadable-") // one that others may go through
+	dir, err := os.MkdirTemp("", "agent-unreadable-") //nolint:usetesting // others must be able to go through it
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	require.NoError(t, os.Chmod(dir, 0o755))

@@ -3,11 +3,14 @@ package agent
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,10 +21,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const childVariable = "AGENT_TEST_CHILD"
+const (
+	childVariable = "AGENT_TEST_CHILD"
+	// targetVariable has a process that the child is to signal.
+	targetVariable = "AGENT_TEST_TARGET"
+)
 
 // TestMain is a program that tells of its signals when it is a child of a test.
 func TestMain(m *testing.M) {
+	if target := os.Getenv(targetVariable); target != "" {
+		signalTarget(target)
+		return
+	}
 	if os.Getenv(childVariable) == "" {
 		os.Exit(m.Run())
 	}
@@ -33,6 +44,21 @@ func TestMain(m *testing.M) {
 	}
 }
 
+// signalTarget signals a process and tells what came of it.
+func signalTarget(pid string) {
+	tree := fstest.MapFS{pid + "/mountinfo": {Data: []byte(mountinfo(pods + "web/0a1b"))}}
+	for _, name := range []string{"stat", "status"} {
+		data, err := os.ReadFile("/proc/" + pid + "/" + name)
+		if err != nil {
+			fmt.Fprintln(os.Stdout, err)
+			return
+		}
+		tree[pid+"/"+name] = &fstest.MapFile{Data: data}
+	}
+	r := SignalReloader{Proc: tree, Container: "web", Process: "agent.test", Signal: syscall.SIGHUP}
+	fmt.Fprintln(os.Stdout, r.Reload(context.Background()))
+}
+
 // child is a process of a container.
 type child struct {
 	*exec.Cmd
@@ -40,13 +66,10 @@ type child struct {
 }
 
 // newChild starts a program; what it prints is read line by line.
-func newChild(t *testing.T, uid uint32, command ...string) child {
+func newChild(t *testing.T, command ...string) child {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), childVariable+"=1")
-	if uid != 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
-	}
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -77,8 +100,8 @@ func (c child) tree(t *testing.T) fstest.MapFS {
 		}
 	}
 	pid := strconv.Itoa(c.Process.Pid)
-	stat := strings.Replace(string(tree[pid+"/stat"].Data), ") S "+strconv.Itoa(os.Getpid()), ") S 0", 1)
-	tree[pid+"/stat"].Data = []byte(strings.Replace(stat, ") R "+strconv.Itoa(os.Getpid()), ") R 0", 1))
+	parent := regexp.MustCompile(`\) (.) ` + strconv.Itoa(os.Getpid()) + ` `) // whatever its state
+	tree[pid+"/stat"].Data = parent.ReplaceAll(tree[pid+"/stat"].Data, []byte(") $1 0 "))
 	tree[pid+"/mountinfo"] = &fstest.MapFile{Data: []byte(mountinfo(pods + "web/0a1b"))}
 	return tree
 }
@@ -110,7 +133,7 @@ func self(t *testing.T) string {
 }
 
 func TestSignal(t *testing.T) {
-	c := newChild(t, 0, self(t))
+	c := newChild(t, self(t))
 	hup := SignalReloader{Proc: c.tree(t), Container: "web", Signal: syscall.SIGHUP}
 	require.NoError(t, hup.Reload(t.Context()))
 	assert.Equal(t, "hangup", c.line(t))
@@ -125,7 +148,7 @@ func TestSignal(t *testing.T) {
 
 // TestSignalIsNotCaught has a program that SIGHUP would end: it lives on.
 func TestSignalIsNotCaught(t *testing.T) {
-	c := newChild(t, 0, "sh", "-c", "echo ready; read line")
+	c := newChild(t, "sh", "-c", "echo ready; read line")
 	hup := SignalReloader{Proc: c.tree(t), Container: "web", Signal: syscall.SIGHUP}
 	err := hup.Reload(t.Context())
 	require.ErrorIs(t, err, errNotCaught)
@@ -139,7 +162,7 @@ func TestSignalIsNotCaught(t *testing.T) {
 }
 
 func TestSignalFails(t *testing.T) {
-	c := newChild(t, 0, self(t))
+	c := newChild(t, self(t))
 	pid := strconv.Itoa(c.Process.Pid)
 
 	t.Run("another process has the number now", func(t *testing.T) {
@@ -159,6 +182,37 @@ func TestSignalFails(t *testing.T) {
 	})
 	require.NoError(t, c.Process.Signal(syscall.SIGUSR1))
 	assert.Equal(t, "user defined signal 1", c.line(t), "no SIGHUP came before it")
+}
+
+// TestSignalToAnotherUser needs root, to be another user: without it there is only one.
+func TestSignalToAnotherUser(t *testing.T) {
+	target, user := 1, os.Geteuid() // PID 1 is root's
+	if user == 0 {
+		user = 65532
+	}
+	dir, err := os.MkdirTemp("", "agent-signal-") //nolint:usetesting // others must be able to go through it
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	data, err := os.ReadFile(self(t))
+	require.NoError(t, err)
+	program := filepath.Join(dir, "agent.test")
+	require.NoError(t, os.WriteFile(program, data, 0o755))
+	cmd := exec.CommandContext(t.Context(), program)
+	if os.Geteuid() == 0 {
+		c := newChild(t, self(t))
+		target = c.Process.Pid
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user), Gid: uint32(user)}}
+	}
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), targetVariable+"="+strconv.Itoa(target))
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	if os.Geteuid() != 0 {
+		assert.NotEqual(t, "<nil>", strings.TrimSpace(string(out)))
+		return
+	}
+	assert.Equal(t, fmt.Sprintf("process %d (agent.test) runs as user 0 and the agent as user 65532, which may not send it a signal: "+
+		"both must have the same runAsUser\n", target), string(out))
 }
 
 func TestParseSignal(t *testing.T) {

@@ -202,7 +202,7 @@ func TestDriverRefuses(t *testing.T) {
 		},
 		"an issuer that does not sign in time": {
 			func(s *corev1.CSIVolumeSource) { s.VolumeAttributes[csidriver.Prefix+"issuer-name"] = "missing" },
-			"is approved but not signed: context deadline exceeded",
+			`waiting for request: request pending: Referenced "Issuer" not found`,
 		},
 	}
 	for name, tc := range cases {

@@ -10,7 +10,9 @@ import (
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -85,6 +87,21 @@ func TestObjects(t *testing.T) {
 	}
 }
 
+// imageOf returns the image of the injector, which is the agent's as well, and when it is pulled.
+func imageOf(t *testing.T, objects []*unstructured.Unstructured) (string, corev1.PullPolicy) {
+	t.Helper()
+	for _, object := range objects {
+		if object.GetKind() == "Deployment" {
+			deployment, err := Into[appsv1.Deployment](object)
+			require.NoError(t, err)
+			container := &deployment.Spec.Template.Spec.Containers[0]
+			return container.Image, container.ImagePullPolicy
+		}
+	}
+	require.Fail(t, "no Deployment")
+	return "", ""
+}
+
 // TestConfiguration: the program reads the file that is rendered, and all of it has arrived.
 func TestConfiguration(t *testing.T) {
 	for name, args := range variations(t) {
@@ -126,7 +143,9 @@ func TestConfiguration(t *testing.T) {
 				assert.Equal(t, []string{"apiVersion", "companion", "kind", "namespaceSelector"}, same,
 					"everything else in this variation is other than by default")
 			default:
-				encoded, err := config.Encode(intent.BuiltinDefaults())
+				want := intent.BuiltinDefaults()
+				want.Agent.Image, want.Agent.ImagePullPolicy = imageOf(t, objects)
+				encoded, err := config.Encode(want)
 				require.NoError(t, err)
 				assert.Equal(t, string(encoded), string(written))
 			}

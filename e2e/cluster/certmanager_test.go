@@ -2,11 +2,12 @@ package cluster
 
 import (
 	"testing"
+	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -24,11 +25,10 @@ func TestCertManagerStopsAndStarts(t *testing.T) {
 	certificate := &cmapi.Certificate{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
 		Spec: cmapi.CertificateSpec{
-			SecretName: "web", DNSNames: []string{"web"}, Duration: ptr.To(metav1.Duration{Duration: 24 * 3600e9}),
-			IssuerRef: cmapi.CertificateSpec{}.IssuerRef,
+			SecretName: "web", DNSNames: []string{"web"}, Duration: &metav1.Duration{Duration: 24 * time.Hour},
+			IssuerRef: cmmeta.IssuerReference{Name: issuer.Name, Kind: "ClusterIssuer"},
 		},
 	}
-	certificate.Spec.IssuerRef.Name, certificate.Spec.IssuerRef.Kind = issuer.Name, "ClusterIssuer"
 	require.NoError(t, c.Client.Create(t.Context(), certificate))
 	var requests cmapi.CertificateRequestList
 	require.NoError(t, c.Client.List(t.Context(), &requests, client.InNamespace("default")))

@@ -48,7 +48,7 @@ func listenForPods(api *envtest.APIServer, address string) error {
 			return fmt.Errorf("writing the API server's %s: %w", name, err)
 		}
 	}
-	api.SecureServing.CA = ca
-	api.SecureServing.ListenAddr.Address, api.SecureServing.ListenAddr.Port = address, apiServerPort
+	api.CA = ca
+	api.Address, api.Port = address, apiServerPort
 	return nil
 }

@@ -22,9 +22,9 @@ import (
 
 // How the load is made: so many callers of each kind, and how long each waits between two calls.
 const (
-	callers   = 4
-	pause     = 20 * time.Millisecond
-	callLimit = 10 * time.Second
+	drainCallers = 4
+	pause        = 20 * time.Millisecond
+	callLimit    = 10 * time.Second
 )
 
 // tally counts calls.
@@ -69,7 +69,7 @@ type load struct {
 // newLoad has a client's pod give the certificate, and finds the Service.
 func newLoad(t *testing.T, namespace, service string) *load {
 	t.Helper()
-	require.NoError(t, node.Client.Create(t.Context(), newPod(namespace, "caller", toolsImage, "role=client")))
+	create(t, newPod(namespace, "caller", toolsImage, "role=client"))
 	awaitReady(t, namespace, "caller")
 	pair, err := tls.X509KeyPair([]byte(readFile(t, namespace, "caller", "/etc/tls/client/tls.crt")), []byte(readFile(t, namespace, "caller", "/etc/tls/client/tls.key")))
 	require.NoError(t, err)
@@ -91,7 +91,7 @@ func (l *load) during(t *testing.T, do func()) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	var ended sync.WaitGroup
-	for range callers {
+	for range drainCallers {
 		ended.Go(func() { l.call(ctx, false, &l.kept) })
 		ended.Go(func() { l.call(ctx, true, &l.fresh) })
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cert-manager/cert-manager/pkg/util/pki"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -70,7 +71,9 @@ func TestRenewalWhileTheDriverIsAway(t *testing.T) {
 	f.create("guarded", f.short()...)
 	f.awaitReady("guarded")
 	f.Plugin.Stop()
-	due := time.Now().Add(40 * time.Second)
+	leaf, err := pki.DecodeX509CertificateBytes(f.requests(t.Context())[0].Status.Certificate)
+	require.NoError(t, err)
+	due := leaf.NotAfter.Add(-20 * time.Second) // a third of a minute
 	t.Cleanup(func() { require.NoError(t, f.Plugin.Start(context.Background())) })
 	f.await("the renewal's time", func(context.Context) error {
 		if time.Now().Before(due) {

@@ -12,13 +12,15 @@ import (
 	apiutil "github.com/cert-manager/cert-manager/pkg/api/util"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.io/mtls-injector/e2e/demo/authority"
 )
 
 // TestCertManagerDown: cert-manager is away while certificates are due. They stay valid for
 // the last third of their lives, new pods wait and say for what, and all heals by itself.
 // With LONG=1 it is away for ten minutes.
 func TestCertManagerDown(t *testing.T) {
-	lifetime, outage, renew := 2*time.Minute, 75*time.Second, []string(nil)
+	lifetime, outage, renew := 2*time.Minute, time.Minute, []string(nil)
 	if os.Getenv("LONG") != "" {
 		// Due after two minutes, as most of its life is set aside for such times.
 		lifetime, outage, renew = 15*time.Minute, 10*time.Minute, []string{"renew-before=13m"}
@@ -92,7 +94,7 @@ func TestIssuerAwayForTooLong(t *testing.T) {
 	f.awaitMetric("guarded", "mtls_agent_files_valid 0")
 
 	f.runShortIssuer(time.Hour, 0)
-	f.awaitLog("guarded", agent, "INFO", "the files are right")
+	f.awaitLines("guarded", agent, 2, "INFO", "the files are right")
 	f.awaitMetric("guarded", "mtls_agent_files_valid 1")
 	require.NoError(t, ready(f.pod(t.Context(), "guarded")))
 	for _, status := range f.pod(t.Context(), "guarded").Status.InitContainerStatuses {
@@ -114,4 +116,21 @@ func TestBundleMissing(t *testing.T) {
 	f.giveBundle("late", f.caPair().Cert)
 	f.awaitReady("plain", "guarded")
 	f.checkNeverBad("plain", "guarded")
+}
+
+// TestBundleOfAnotherCA: the agent holds a pod whose bundle lacks the CA that signs, and says
+// which that is. The pod starts when the bundle is mended.
+func TestBundleOfAnotherCA(t *testing.T) {
+	t.Parallel()
+	f := newFailure(t)
+	other, err := authority.New("Another CA")
+	require.NoError(t, err)
+	f.giveBundle("corp", other.CA.Cert)
+	f.create("guarded", "ca-bundle=corp")
+	f.awaitEvent("guarded", "Unhealthy: Startup probe failed: ", `the certificate was signed by "CN=mtls-ca-a", which is not in the bundle`,
+		`that has "CN=Another CA"`, "add the issuer's CA to the bundle")
+	f.checkHeld("guarded")
+	f.giveBundle("corp", append(f.caPair().Cert, other.CA.Cert...))
+	f.awaitReady("guarded")
+	f.checkNeverBad("guarded")
 }

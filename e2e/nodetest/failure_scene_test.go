@@ -28,11 +28,10 @@ import (
 )
 
 const (
+	// witnessImage has package witness's program.
 	witnessImage = "example.io/witness:dev"
 	// caSecret is that of the chart's CA, which pods trust.
-	caSecret = "mtls-ca-a" //nolint:gosec // a name
-	// patience is for what takes the kubelet a minute by nature: a mount attempt, or a retry.
-	patience = 150 * time.Second
+	caSecret = "mtls-ca-a"
 	agent    = "mtls-agent"
 )
 
@@ -45,11 +44,7 @@ type failure struct {
 
 func newFailure(t *testing.T) *failure {
 	t.Helper()
-	f := &failure{T: t, Node: theNode(t), namespace: newNamespace(t)}
-	archive, err := realnode.PackProgram(t.Context(), witnessImage, "./nodetest/witness")
-	require.NoError(t, err)
-	require.NoError(t, f.Import(t.Context(), archive))
-	return f
+	return &failure{T: t, Node: theNode(t), namespace: newNamespace(t)}
 }
 
 // within is a context for a wait of more than the usual minute.
@@ -151,13 +146,23 @@ func (f *failure) seen(pod, container string) string {
 // awaitLog waits until a container has said it.
 func (f *failure) awaitLog(pod, container string, parts ...string) {
 	f.Helper()
-	f.await(fmt.Sprintf("%s of %s to say %q", container, pod, parts), func(ctx context.Context) error {
+	f.awaitLines(pod, container, 1, parts...)
+}
+
+// awaitLines waits until a container has said it so many times.
+func (f *failure) awaitLines(pod, container string, times int, parts ...string) {
+	f.Helper()
+	f.await(fmt.Sprintf("%s of %s to say %d times %q", container, pod, times, parts), func(ctx context.Context) error {
 		log, err := f.Logs(ctx, f.namespace, pod, container)
 		if err != nil {
 			return err
 		}
+		said := 0
 		for line := range strings.Lines(log) {
-			if hasAll(line, parts) {
+			if !hasAll(line, parts) {
+				continue
+			}
+			if said++; said == times {
 				f.Logf("%s of %s: %s", container, pod, strings.TrimSpace(line))
 				return nil
 			}

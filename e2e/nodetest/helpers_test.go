@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -23,6 +24,9 @@ import (
 
 // toolsImage has package tools's program, which serves when it is told nothing else.
 const toolsImage = "example.io/tools:dev"
+
+// patience is how long a test waits for what a busy machine does in its time.
+const patience = 2 * time.Minute
 
 // theNode returns the node that all tests share.
 func theNode(t *testing.T) *realnode.Node {
@@ -81,8 +85,10 @@ func newPod(namespace, name, image string, annotations ...string) *corev1.Pod {
 // awaitPod waits until the check likes the pod, and returns it.
 func awaitPod(t *testing.T, namespace, name, what string, check func(*corev1.Pod) error) *corev1.Pod {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	pod := &corev1.Pod{}
-	require.NoError(t, node.WaitFor(t.Context(), fmt.Sprintf("pod %s %s", name, what), func(ctx context.Context) error {
+	require.NoError(t, node.WaitFor(ctx, fmt.Sprintf("pod %s %s", name, what), func(ctx context.Context) error {
 		if err := node.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, pod); err != nil {
 			return err
 		}
@@ -127,8 +133,10 @@ func ready(pod *corev1.Pod) error {
 // awaitEvent waits for an Event on the object whose reason and message contain the parts.
 func awaitEvent(t *testing.T, namespace, object string, parts ...string) *corev1.Event {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	var found *corev1.Event
-	require.NoError(t, node.WaitFor(t.Context(), fmt.Sprintf("an Event on %s with %q", object, parts), func(ctx context.Context) error {
+	require.NoError(t, node.WaitFor(ctx, fmt.Sprintf("an Event on %s with %q", object, parts), func(ctx context.Context) error {
 		var events corev1.EventList
 		if err := node.Client.List(ctx, &events, client.InNamespace(namespace)); err != nil {
 			return err

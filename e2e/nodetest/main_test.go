@@ -19,7 +19,7 @@ import (
 var node *realnode.Node
 
 func TestMain(m *testing.M) {
-	os.Exit(realnode.Main(clustertest.Stderr, nil, func() int { return run(m) }))
+	os.Exit(realnode.Main(clustertest.Stderr, packSoftware, func() int { return run(m) }))
 }
 
 func run(m *testing.M) (code int) {
@@ -49,6 +49,11 @@ const allowedIssuers = `[
 	{"namespaceSelector": {}, "name": "own", "kind": "Issuer"}
 ]`
 
+// chartArgs are those that the chart is installed with.
+func chartArgs() []string {
+	return append(softwareValues(), "--set-json", "config.allowedIssuers="+allowedIssuers)
+}
+
 // startNode starts the node and installs the chart as the README does.
 func startNode(ctx context.Context) error {
 	var err error
@@ -56,12 +61,31 @@ func startNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tools, err := realnode.PackProgram(ctx, toolsImage, "./nodetest/tools")
-	if err != nil {
+	for image, program := range map[string]string{toolsImage: "./nodetest/tools", witnessImage: "./nodetest/witness"} {
+		archive, err := realnode.PackProgram(ctx, image, program)
+		if err != nil {
+			return err
+		}
+		if err := node.Import(ctx, archive); err != nil {
+			return err
+		}
+	}
+	if err := node.InstallChart(ctx, chartArgs()...); err != nil {
 		return err
 	}
-	if err := node.Import(ctx, tools); err != nil {
+	if err := node.WaitForIssuer(ctx, "", "mtls-ca"); err != nil {
 		return err
 	}
-	return node.InstallChart(ctx, "--set-json", "config.allowedIssuers="+allowedIssuers)
+	if _, err := node.Apply(ctx, []byte(internalIssuer), ""); err != nil {
+		return err
+	}
+	return node.WaitForIssuer(ctx, "", "internal")
 }
+
+// internalIssuer signs with the CA of the chart's issuer, so that the bundle trusts it, too.
+const internalIssuer = `
+apiVersion: cert-manager.io/v1
+kind: ClusterIssuer
+metadata: {name: internal}
+spec: {ca: {secretName: mtls-ca-a}}
+`

@@ -60,7 +60,7 @@ func makeCgroups(group string) error {
 		// In the first version a group of cpuset begins without any.
 		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
 			if value, err := os.ReadFile(filepath.Join(root, file)); err == nil && !unified() {
-				if err := os.WriteFile(filepath.Join(dir, file), value, 0); err != nil { //nolint:gosec // a control file
+				if err := os.WriteFile(filepath.Join(dir, file), value, 0); err != nil {
 					return fmt.Errorf("setting the cgroup's %s: %w", file, err)
 				}
 			}
@@ -82,7 +82,7 @@ func delegate(dir string) error {
 		if !slices.Contains([]string{"cpu", "cpuset", "memory", "pids", "io"}, controller) {
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0); err != nil { //nolint:gosec // a control file
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0); err != nil {
 			return fmt.Errorf("handing the cgroup's controller %s down: %w", controller, err)
 		}
 	}

@@ -1,8 +1,8 @@
 package realnode
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -104,8 +104,7 @@ func snapshotterFor(dir string) (string, error) {
 // StartContainerd starts containerd again, after StopContainerd.
 func (n *Node) StartContainerd(ctx context.Context) error {
 	return n.start(ctx, "containerd", n.programs.Containerd, func(ctx context.Context) error {
-		_, err := n.ctr(ctx, "version")
-		return err
+		return n.ctr(ctx, "version")
 	}, "--config", n.containerdConfig())
 }
 
@@ -117,20 +116,19 @@ func (n *Node) StopContainerd() error { return n.stop("containerd") }
 func (n *Node) Import(ctx context.Context, archives ...string) error {
 	for _, archive := range archives {
 		n.progress("importing " + filepath.Base(archive))
-		if _, err := n.ctr(ctx, "-n", "k8s.io", "images", "import", archive); err != nil {
+		if err := n.ctr(ctx, "-n", "k8s.io", "images", "import", archive); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ctr runs containerd's command line and returns what it prints.
-func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
+// ctr runs containerd's command line.
+func (n *Node) ctr(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, n.programs.Ctr, append([]string{"--address", containerdSocket}, args...)...) //nolint:gosec // with arguments of tests
 	cmd.Env = n.env()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("ctr %s: %w", strings.Join(args, " "), errors.Join(err, errors.New(strings.TrimSpace(string(out)))))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("ctr %s: %w\n%s", strings.Join(args, " "), err, bytes.TrimSpace(out))
 	}
-	return string(out), nil
+	return nil
 }

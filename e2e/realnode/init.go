@@ -31,7 +31,7 @@ func runInit() (int, error) {
 		return 1, err
 	}
 	// Not os/exec, whose Wait would race with the reaping of others.
-	child, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
+	child, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}}) //nolint:gosec // this program
 	if err != nil {
 		return 1, fmt.Errorf("starting the inner program: %w", err)
 	}
@@ -155,6 +155,14 @@ func mount(source, target, kind string, flags uintptr, data string) error {
 	return nil
 }
 
+// sysctls are the machine-wide settings that a kubelet wants, with the values.
+func sysctls() map[string]string {
+	return map[string]string{
+		"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
+		"kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
+	}
+}
+
 // pinSysctls shows the kubelet the machine-wide settings that it wants, so that it changes
 // none on the machine.
 func pinSysctls(work string) error {
@@ -162,10 +170,7 @@ func pinSysctls(work string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("making a folder for settings: %w", err)
 	}
-	for name, value := range map[string]string{
-		"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
-		"kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
-	} {
+	for name, value := range sysctls() {
 		file := filepath.Join(dir, filepath.Base(name))
 		if err := os.WriteFile(file, []byte(value+"\n"), 0o600); err != nil {
 			return fmt.Errorf("writing a setting: %w", err)

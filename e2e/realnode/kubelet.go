@@ -2,6 +2,7 @@ package realnode
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,8 +16,9 @@ import (
 
 	certutil "k8s.io/client-go/util/cert"
 
-	"example.io/mtls-injector/e2e/cluster"
 	"k8s.io/client-go/util/keyutil"
+
+	"example.io/mtls-injector/e2e/cluster"
 )
 
 // kubeletFiles are what the kubelet and the API server know each other by.
@@ -68,27 +70,9 @@ func (n *Node) makeKubeletFiles() error {
 	if err != nil {
 		return fmt.Errorf("making the kubelet's CA: %w", err)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	leaf, key, err := signClient(ca, caKey)
 	if err != nil {
 		return fmt.Errorf("making the kubelet's client: %w", err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2),
-		Subject:      pkix.Name{CommonName: "kube-apiserver-kubelet-client", Organization: []string{"system:masters"}},
-		NotBefore:    ca.NotBefore, NotAfter: time.Now().Add(24 * time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca, key.Public(), caKey)
-	if err != nil {
-		return fmt.Errorf("making the kubelet's client: %w", err)
-	}
-	keyPEM, err := keyutil.MarshalPrivateKeyToPEM(key)
-	if err != nil {
-		return fmt.Errorf("encoding the kubelet's client: %w", err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return fmt.Errorf("reading the kubelet's client: %w", err)
 	}
 	for path, certificate := range map[string]*x509.Certificate{n.kubelet.ca: ca, n.kubelet.clientCert: leaf} {
 		data, err := certutil.EncodeCertificates(certificate)
@@ -99,7 +83,30 @@ func (n *Node) makeKubeletFiles() error {
 			return fmt.Errorf("writing a certificate: %w", err)
 		}
 	}
-	return os.WriteFile(n.kubelet.clientKey, keyPEM, 0o600)
+	return os.WriteFile(n.kubelet.clientKey, key, 0o600)
+}
+
+// signClient makes the API server's certificate as a client of the kubelet, and its key (PEM).
+func signClient(ca *x509.Certificate, caKey crypto.Signer) (leaf *x509.Certificate, key []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2),
+		Subject:      pkix.Name{CommonName: "kube-apiserver-kubelet-client", Organization: []string{"system:masters"}},
+		NotBefore:    ca.NotBefore, NotAfter: time.Now().Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca, private.Public(), caKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	if leaf, err = x509.ParseCertificate(der); err != nil {
+		return nil, nil, err
+	}
+	key, err = keyutil.MarshalPrivateKeyToPEM(private)
+	return leaf, key, err
 }
 
 // startKubelet configures and starts the kubelet.

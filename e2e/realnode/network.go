@@ -51,7 +51,7 @@ func setUpNetwork(string) error {
 	if err != nil {
 		return fmt.Errorf("configuring the node's network: %w", err)
 	}
-	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) //nolint:gosec // of this namespace only
+	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) // of this namespace only
 }
 
 // cniConfig gives each pod an address and a route to the node.

@@ -65,7 +65,7 @@ func (n *Node) prepareRelease(ctx context.Context, _ Options) error {
 func (n *Node) InstallChart(ctx context.Context, args ...string) error {
 	n.progress("installing the chart")
 	base := []string{
-		"upgrade", "--install", Release, n.Chart, "--namespace", ReleaseNamespace, "--create-namespace", "--wait", "--timeout", "2m",
+		"upgrade", "--install", Release, n.Chart, "--namespace", ReleaseNamespace, "--create-namespace", "--wait", "--timeout", "4m",
 		"--set", "image.repository=" + imageRepository, "--set", "image.tag=" + imageTag, "--set", "image.pullPolicy=Never",
 	}
 	if _, err := n.Helm.Run(ctx, slices.Concat(base, args)...); err != nil {

@@ -157,8 +157,7 @@ func enter(ctx context.Context, work string) (int, error) {
 	}()
 	err := cmd.Wait()
 	close(ended)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return max(exit.ExitCode(), 1), nil
 	}
 	return 0, err

@@ -169,6 +169,7 @@ func TestFlags(t *testing.T) {
 		"annotation":         {[]string{"-f", "-", "--namespace-annotations", "role"}, `--namespace-annotations "role": must be KEY=VALUE`},
 		"empty key":          {[]string{"-f", "-", "--namespace-annotations", "=x"}, `--namespace-annotations "=x": must be KEY=VALUE`},
 		"several":            {[]string{"-o", "", "-n", "_"}, "must specify what to inject with -f\n--output \"\": must be yaml, json or patch\n--namespace \"_\": must be the name of a namespace"},
+		"no version":         {[]string{"-f", "-", "--kubernetes-version", "newest"}, `--kubernetes-version: "newest" is no version of Kubernetes such as 1.29`},
 		"configuration gone": {[]string{"-f", "-", "--config", "testdata/none.yaml"}, "configuration: open testdata/none.yaml: no such file or directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -246,5 +247,34 @@ func TestCompletion(t *testing.T) {
 		stdout, _, err := run("", cobra.ShellCompNoDescRequestCmd, c[0], c[1])
 		require.NoError(t, err)
 		assert.Equal(t, c[2], stdout, c[0])
+	}
+}
+
+// What a cluster has decides: sleep actions and native sidecars.
+func TestKubernetesVersion(t *testing.T) {
+	pod := func(annotation string) string {
+		return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  annotations:\n    mtls.example.io/role: server\n" + annotation +
+			"spec:\n  containers:\n    - name: web\n      image: web\n"
+	}
+	const agent = "    mtls.example.io/agent: \"true\"\n"
+	for name, c := range map[string]struct {
+		arguments        []string
+		manifest         string
+		stdout, stderr   string
+		refused, warning bool
+	}{
+		"newest":             {nil, pod(agent), "preStop: sleep: seconds: 10", "", false, false},
+		"1.30":               {[]string{"--kubernetes-version", "1.30"}, pod(agent), "preStop: sleep: seconds: 10", "", false, false},
+		"before sleep":       {[]string{"--kubernetes-version", "v1.29.6"}, pod(agent), `preStop: exec: command: - sleep - "10"`, "runs the program sleep in the container", false, true},
+		"before the sidecar": {[]string{"--kubernetes-version", "1.28"}, pod(agent), "", "needs the agent, a native sidecar, which Kubernetes has from 1.29 on, and this is 1.28", true, false},
+		"without an agent":   {[]string{"--kubernetes-version", "1.28"}, pod(""), `preStop: exec: command: - sleep - "10"`, "runs the program sleep in the container", false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stdout, stderr, err := run(c.manifest, append([]string{"-f", "-"}, c.arguments...)...)
+			assert.Equal(t, c.refused, err != nil)
+			assert.Contains(t, strings.Join(strings.Fields(stdout), " "), c.stdout)
+			assert.Contains(t, stderr, c.stderr)
+			assert.Equal(t, c.warning, strings.Contains(stderr, "warning: ") && strings.Contains(stderr, "program sleep"))
+		})
 	}
 }

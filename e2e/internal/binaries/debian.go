@@ -55,15 +55,18 @@ func (n *Node) ensureDebian(ctx context.Context, progress Progress) error {
 // unpack downloads packages and unpacks them into a folder of that name, once. Their own
 // dependencies are for the list to have.
 func (b *builder) unpack(ctx context.Context, name string, packages []string) (*Packages, error) {
-	release, err := debianRelease()
+	release, err := os.ReadFile("/etc/os-release")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("telling the system's release: %w", err)
 	}
-	// Another list or release of Debian is another folder.
-	dir := filepath.Join(b.dir, name+"-"+shortHash(release+" "+runtime.GOARCH+" "+strings.Join(packages, " ")))
+	// Another list is another folder, and so is another release, whose packages need another libc.
+	dir := filepath.Join(b.dir, name+"-"+shortHash(string(release)+" "+runtime.GOARCH+" "+strings.Join(packages, " ")))
 	p := &Packages{Root: dir}
 	if exists(dir) {
 		return p, nil
+	}
+	if err := haveApt(); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(b.dir, 0o750); err != nil {
 		return nil, fmt.Errorf("making the folder for programs: %w", err)
@@ -95,18 +98,14 @@ func (b *builder) unpack(ctx context.Context, name string, packages []string) (*
 	return p, nil
 }
 
-// debianRelease tells the releases apart, whose packages belong to another libc.
-func debianRelease() (string, error) {
+// haveApt says what is missing where packages cannot be had.
+func haveApt() error {
 	for _, tool := range []string{"apt-get", "dpkg-deb"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return "", fmt.Errorf("%s is not here: runc and iptables are taken from the packages of Debian or Ubuntu, so a node runs on these only: %w", tool, err)
+			return fmt.Errorf("a real node needs runc and iptables from the packages of Debian or Ubuntu, and there is no %s here: %w", tool, err)
 		}
 	}
-	release, err := os.ReadFile("/etc/os-release")
-	if err != nil {
-		return "", fmt.Errorf("telling the system's release: %w", err)
-	}
-	return string(release), nil
+	return nil
 }
 
 // download fetches the packages into dir, with fresh lists where apt has none or stale ones.
@@ -115,15 +114,13 @@ func download(ctx context.Context, dir string, packages []string) error {
 		// Root's downloads go through a user that may not write here, of which apt warns.
 		return run(ctx, dir, "apt-get", append([]string{"download", "-q", "-o", "APT::Sandbox::User=root"}, packages...)...)
 	}
-	first := get()
-	if first == nil {
+	if get() == nil {
 		return nil
 	}
-	if err := run(ctx, dir, "apt-get", "update", "-q"); err != nil {
-		return fmt.Errorf("downloading packages: %w", errors.Join(first, err))
-	}
+	// One of several sources may fail that is not needed.
+	update := run(ctx, dir, "apt-get", "update", "-q")
 	if err := get(); err != nil {
-		return fmt.Errorf("downloading packages: %w", err)
+		return fmt.Errorf("downloading packages: %w", errors.Join(update, err))
 	}
 	return nil
 }
@@ -143,7 +140,7 @@ func unpackAll(ctx context.Context, dir, root string) error {
 
 // run runs a program in dir. Its error has what it printed.
 func run(ctx context.Context, dir, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // of our own choice
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, bytes.TrimSpace(out))
