@@ -129,6 +129,8 @@ func TestUnpatchOfWhatWasChanged(t *testing.T) {
 			want: `volume "mtls-ca" was changed since it was injected, and stays`},
 		"grace period": {annotations: map[string]string{"pre-stop-seconds": "45"}, old: `"terminationGracePeriodSeconds":75`, new: `"terminationGracePeriodSeconds":120`,
 			want: `terminationGracePeriodSeconds was raised to 75 and changed since, and stays`},
+		"agent": {annotations: map[string]string{"agent": "true"}, old: `"/mtls-agent","run"`, new: `"/mtls-agent","walk"`,
+			want: "the agent's command was changed since it was injected, and the container stays"},
 		"probe": {pod: "sidecars", annotations: map[string]string{"probes": "tcp"}, old: `"tcpSocket":{"port":"status","host":"localhost"}`, new: `"tcpSocket":{"port":1}`,
 			want: `container "backup" keeps its startupProbe, whose httpGet was turned into tcpSocket and changed since`},
 	} {
@@ -168,6 +170,22 @@ func TestUnpatchOfWhatWasNotInjected(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := injector.Unpatch(decode(t, []byte(c.pod)))
 			assert.Equal(t, injector.Unpatched{Injected: c.injected, Warnings: c.warnings}, got)
+		})
+	}
+}
+
+// TestUnpatchKeepsTheProcessNamespace that the pod has shared by itself.
+func TestUnpatchKeepsTheProcessNamespace(t *testing.T) {
+	for name, own := range map[string]string{"own": `"shareProcessNamespace":true,`, "injected": ""} {
+		t.Run(name, func(t *testing.T) {
+			pod := []byte(`{"metadata":{"name":"web","annotations":{"mtls.example.io/role":"server","mtls.example.io/reload":"signal"}},"spec":{` + own +
+				`"securityContext":{"runAsUser":1000},"containers":[{"name":"app"}]}}`)
+			result := injector.Patch(decode(t, pod), resolve(t, defaults(), decode(t, pod)))
+			injected := apply(t, pod, &result)
+			assert.True(t, *strictly(t, injected).Spec.ShareProcessNamespace)
+			back, warnings := unpatch(t, injected)
+			assert.Empty(t, warnings)
+			assert.Equal(t, withoutEmpty(t, pod), back)
 		})
 	}
 }

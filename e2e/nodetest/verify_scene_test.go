@@ -101,28 +101,28 @@ func faultsMade() []fault {
 			nginx: "ssl_verify_client on; ssl_client_certificate " + faultyFiles + "/foreign-ca.crt;",
 		},
 		{name: "the application wants others", want: []string{"own-denied"}, goServer: func(p *goPort) { p.Status = 403 }, nginx: tlsOn + "return 403;"},
-		served("another CA's", []string{"unknown-ca", "other-files"}, nil).signedByForeign(),
-		served("no names", []string{"no-names", "other-files"}, func(c *x509.Certificate) { c.DNSNames = nil }),
-		served("a name is missing", []string{"missing-names", "other-files"}, func(c *x509.Certificate) { c.DNSNames = c.DNSNames[:1] }),
-		served("a name too many", []string{"other-names", "other-files"}, func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, "bank") }),
-		served("no SPIFFE ID", []string{"no-spiffe-id", "other-files"}, func(c *x509.Certificate) { c.URIs = nil }),
-		served("another SPIFFE ID", []string{"other-spiffe-id", "other-files"}, func(c *x509.Certificate) { c.URIs[0].Path += "-other" }),
-		served("no server auth", []string{"no-server-auth", "other-files"}, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }),
-		served("no usages", []string{"no-usages", "other-files"}, func(c *x509.Certificate) { c.ExtKeyUsage = nil }),
-		served("a CA's certificate", []string{"is-ca", "other-files"}, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }),
-		served("another kind of key", []string{"other-key", "other-files"}, nil).withKey(2048),
-		served("expired", []string{"expired", "stale"}, func(c *x509.Certificate) {
+		servedAs("another CA's", []string{"unknown-ca", "other-files"}, nil).signedByForeign(),
+		servedAs("no names", []string{"no-names", "other-files"}, func(c *x509.Certificate) { c.DNSNames = nil }),
+		servedAs("a name is missing", []string{"missing-names", "other-files"}, func(c *x509.Certificate) { c.DNSNames = c.DNSNames[:1] }),
+		servedAs("a name too many", []string{"other-names", "other-files"}, func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, "bank") }),
+		servedAs("no SPIFFE ID", []string{"no-spiffe-id", "other-files"}, func(c *x509.Certificate) { c.URIs = nil }),
+		servedAs("another SPIFFE ID", []string{"other-spiffe-id", "other-files"}, func(c *x509.Certificate) { c.URIs[0].Path += "-other" }),
+		servedAs("no server auth", []string{"no-server-auth", "other-files"}, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }),
+		servedAs("no usages", []string{"no-usages", "other-files"}, func(c *x509.Certificate) { c.ExtKeyUsage = nil }),
+		servedAs("a CA's certificate", []string{"is-ca", "other-files"}, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }),
+		servedAs("another kind of key", []string{"other-key", "other-files"}, nil).withKey(2048),
+		servedAs("expired", []string{"expired", "stale"}, func(c *x509.Certificate) {
 			c.NotBefore, c.NotAfter = c.NotBefore.Add(-48*time.Hour), c.NotBefore.Add(-time.Hour)
 		}),
-		served("not yet valid", []string{"not-yet-valid", "other-files"}, func(c *x509.Certificate) { c.NotBefore = c.NotBefore.Add(3 * time.Hour) }),
-		served("not renewed", []string{"renewal-overdue", "stale"}, func(c *x509.Certificate) {
+		servedAs("not yet valid", []string{"not-yet-valid", "other-files"}, func(c *x509.Certificate) { c.NotBefore = c.NotBefore.Add(3 * time.Hour) }),
+		servedAs("not renewed", []string{"renewal-overdue", "stale"}, func(c *x509.Certificate) {
 			c.NotBefore, c.NotAfter = c.NotBefore.Add(-2000*time.Hour), c.NotBefore.Add(160*time.Hour)
 		}),
 	}
 }
 
 // served is a fault of the certificate.
-func served(name string, want []string, change func(*x509.Certificate)) fault {
+func servedAs(name string, want []string, change func(*x509.Certificate)) fault {
 	if change == nil {
 		change = func(*x509.Certificate) {}
 	}
