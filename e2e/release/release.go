@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -115,7 +116,7 @@ func (s *Stage) others(ctx context.Context, _ Options) error {
 	if err != nil {
 		return err
 	}
-	if _, err := envtest.InstallCRDs(s.Config, envtest.CRDInstallOptions{Paths: []string{crds}, ErrorIfPathMissing: true}); err != nil {
+	if _, err := envtest.InstallCRDs(s.Config, envtest.CRDInstallOptions{Paths: []string{crds}, ErrorIfPathMissing: true, MaxTime: time.Minute}); err != nil {
 		return fmt.Errorf("installing the CRDs of the Prometheus Operator: %w", err)
 	}
 	if _, err := s.Apply(ctx, prerequisites, ""); err != nil {
