@@ -83,7 +83,7 @@ func TestRestrictedPodRuns(t *testing.T) {
 		pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{
 			AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		}
-		require.NoError(t, node.Client.Create(t.Context(), pod))
+		create(t, pod)
 	}
 	for _, name := range []string{"guard", "signal", "secret"} {
 		pod := awaitReady(t, ns, name)
@@ -96,8 +96,8 @@ func TestRestrictedPodRuns(t *testing.T) {
 func TestAgentsMetricsPort(t *testing.T) {
 	t.Parallel()
 	ns := newNamespace(t)
-	require.NoError(t, node.Client.Create(t.Context(), newPod(ns, "server", toolsImage, "role=server", "agent=true")))
-	require.NoError(t, node.Client.Create(t.Context(), newPod(ns, "tools", toolsImage)))
+	create(t, newPod(ns, "server", toolsImage, "role=server", "agent=true"))
+	create(t, newPod(ns, "tools", toolsImage))
 	pod := awaitReady(t, ns, "server")
 	awaitReady(t, ns, "tools")
 	require.Equal(t, []corev1.ContainerPort{{Name: "mtls-metrics", ContainerPort: 9469, Protocol: corev1.ProtocolTCP}}, pod.Spec.InitContainers[0].Ports)

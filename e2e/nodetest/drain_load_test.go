@@ -69,7 +69,7 @@ type load struct {
 // newLoad has a client's pod give the certificate, and finds the Service.
 func newLoad(t *testing.T, namespace, service string) *load {
 	t.Helper()
-	require.NoError(t, node.Client.Create(t.Context(), newPod(namespace, "caller", toolsImage, "role=client")))
+	create(t, newPod(namespace, "caller", toolsImage, "role=client"))
 	awaitReady(t, namespace, "caller")
 	pair, err := tls.X509KeyPair([]byte(readFile(t, namespace, "caller", "/etc/tls/client/tls.crt")), []byte(readFile(t, namespace, "caller", "/etc/tls/client/tls.key")))
 	require.NoError(t, err)

@@ -248,7 +248,7 @@ func TestExecHook(t *testing.T) {
 		injected, said := injectFor(t, pod, "1.29")
 		assert.Contains(t, said, "the preStop hook runs the program sleep in the container, as Kubernetes has no sleep action before 1.30")
 		require.Equal(t, []string{"sleep", "600"}, injected.Spec.Containers[0].Lifecycle.PreStop.Exec.Command)
-		require.NoError(t, node.Client.Create(t.Context(), injected))
+		create(t, injected)
 	}
 	awaitReady(t, ns, "nginx")
 	awaitReady(t, ns, "peer")

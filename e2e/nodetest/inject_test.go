@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -58,8 +59,29 @@ func createWarned(t *testing.T, pod *corev1.Pod) []string {
 	config.WarningHandlerWithContext = w
 	warned, err := client.New(config, client.Options{Scheme: node.Scheme})
 	require.NoError(t, err)
-	require.NoError(t, warned.Create(t.Context(), pod))
+	createBy(t, warned, pod)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.texts
+}
+
+// create makes a pod.
+func create(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	createBy(t, node.Client, pod)
+}
+
+// createBy tries again, as who makes pods for others does, when the API server or the webhook
+// was too busy for an answer.
+func createBy(t *testing.T, by client.Client, pod *corev1.Pod) {
+	t.Helper()
+	refused := error(nil)
+	require.NoError(t, node.WaitFor(t.Context(), "pod "+pod.Name+" to be taken", func(ctx context.Context) error {
+		refused = by.Create(ctx, pod)
+		if apierrors.IsInternalError(refused) || apierrors.IsServerTimeout(refused) || apierrors.IsTimeout(refused) {
+			return refused
+		}
+		return nil
+	}))
+	require.NoError(t, client.IgnoreAlreadyExists(refused))
 }
