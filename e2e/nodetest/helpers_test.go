@@ -103,17 +103,6 @@ func awaitReady(t *testing.T, namespace, name string) *corev1.Pod {
 	return awaitPod(t, namespace, name, "to be ready", ready)
 }
 
-// awaitSucceeded waits until all containers of the pod have ended well, and returns it.
-func awaitSucceeded(t *testing.T, namespace, name string) *corev1.Pod {
-	t.Helper()
-	return awaitPod(t, namespace, name, "to succeed", func(pod *corev1.Pod) error {
-		if pod.Status.Phase != corev1.PodSucceeded {
-			return fmt.Errorf("it is %s", pod.Status.Phase)
-		}
-		return nil
-	})
-}
-
 // ready says why a pod is not.
 func ready(pod *corev1.Pod) error {
 	for _, condition := range pod.Status.Conditions {
