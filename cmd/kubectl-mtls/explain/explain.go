@@ -116,11 +116,11 @@ func (o *Options) Validate() error {
 
 // Run makes the report and prints it.
 func (o *Options) Run(ctx context.Context) error {
-	make := o.online
+	look := o.online
 	if len(o.Filenames) > 0 {
-		make = o.offline
+		look = o.offline
 	}
-	report, errs := make(ctx)
+	report, errs := look(ctx)
 	for _, err := range errs {
 		_, _ = fmt.Fprintf(o.ErrOut, "error: %v\n", err)
 	}
@@ -170,7 +170,7 @@ func (o *Options) offline(context.Context) (*Report, []error) {
 		return nil, errs
 	}
 	e := explainer{
-		options:  offline.Options{Defaults: defaults, Namespace: *o.Flags.Namespace, NamespaceAnnotations: o.annotations},
+		options:  offline.Options{Defaults: defaults, Namespace: *o.Namespace, NamespaceAnnotations: o.annotations},
 		remedies: remedies(),
 		notAsked: func(ns *intent.Namespace) string { return notOptedIn(defaults, ns, false) },
 	}

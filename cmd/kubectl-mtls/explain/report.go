@@ -92,7 +92,7 @@ func (e *explainer) explain(docs []*manifest.Document) ([]Pod, []error) {
 	originals := make([]string, len(found))
 	for i := range found {
 		var err error
-		if originals[i], err = comparable(found[i].Object, found[i].Path); err == nil {
+		if originals[i], err = comparableText(found[i].Object, found[i].Path); err == nil {
 			before[i], err = e.takeOut(&found[i])
 		}
 		if err != nil {
@@ -120,12 +120,12 @@ func (e *explainer) explain(docs []*manifest.Document) ([]Pod, []error) {
 
 // takeOut takes what was injected out of the document, and tells what that was.
 func (e *explainer) takeOut(f *offline.Found) (*Then, error) {
-	if f.Error != nil {
-		return nil, nil //nolint:nilnil // the decision tells what is wrong
+	var result injector.Unpatched
+	if f.Error == nil { // else the decision tells what is wrong
+		result = injector.Unpatch(f.Pod)
 	}
-	result := injector.Unpatch(f.Pod)
 	if len(result.Operations) == 0 {
-		return nil, nil //nolint:nilnil // it was not injected
+		return nil, nil
 	}
 	then := &Then{Status: statusOf(f.Pod), Found: foundIn(f.Pod), ChangedByHand: result.Warnings}
 	if err := f.Object.Patch(f.Path, result.Operations); err != nil {
@@ -203,7 +203,7 @@ func (e *explainer) conclude(pod *Pod, d *offline.Decision, errs field.ErrorList
 
 // compare tells what is different from what the pod was.
 func (e *explainer) compare(pod *Pod, d *offline.Decision, original string) error {
-	now, err := comparable(d.Object, d.Path)
+	now, err := comparableText(d.Object, d.Path)
 	if err != nil {
 		return err
 	}

@@ -67,10 +67,10 @@ func sourceOf(v *intent.Volume) string {
 	}
 }
 
-// comparable returns a pod's or template's text in an order of its own: the places of things
+// comparableText returns a pod's or template's text in an order of its own: the places of things
 // in their lists, which others move, are no difference; nor is the status annotation, for what
 // it says is told besides.
-func comparable(o *manifest.Object, path []string) (string, error) {
+func comparableText(o *manifest.Object, path []string) (string, error) {
 	raw, err := o.JSON(path...)
 	if err != nil {
 		return "", err

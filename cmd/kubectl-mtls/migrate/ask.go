@@ -133,6 +133,14 @@ func (a *ask) attribute(name, value string) {
 		a.organizations = a.csv(name, value)
 	case "organizationalunits":
 		a.units = a.csv(name, value)
+	default:
+		a.otherThanNames(name, value)
+	}
+}
+
+// otherThanNames takes what says nothing about who somebody is.
+func (a *ask) otherThanNames(name, value string) {
+	switch name {
 	case "duration":
 		a.duration = a.time(name, value)
 	case "renew-before":

@@ -62,6 +62,17 @@ func (p *plan) decideCertificate() {
 	if renew != 0 && (renew != usual.RenewBefore || p.annotations[intent.Prefix+"duration"] != "") {
 		p.set("renew-before", intent.ShortDuration(renew))
 	}
+	p.decideKey()
+	if text := same(p, "organizations", func(a *ask) string { return strings.Join(a.organizations, ",") }); text != "" {
+		p.set("organizations", text)
+	}
+	if text := same(p, "organizational units", func(a *ask) string { return strings.Join(a.units, ",") }); text != "" {
+		p.set("organizational-units", text)
+	}
+}
+
+func (p *plan) decideKey() {
+	d := p.known.defaults
 	algorithm := same(p, "key algorithms", func(a *ask) string { return a.keyAlgorithm })
 	size := same(p, "key sizes", func(a *ask) int { return a.keySize })
 	if algorithm != "" && !strings.EqualFold(algorithm, string(d.Key.Algorithm)) {
@@ -69,12 +80,6 @@ func (p *plan) decideCertificate() {
 	}
 	if size != 0 && algorithm != "" && (size != d.Key.Size || p.annotations[intent.Prefix+"key-algorithm"] != "") {
 		p.set("key-size", strconv.Itoa(size))
-	}
-	if text := same(p, "organizations", func(a *ask) string { return strings.Join(a.organizations, ",") }); text != "" {
-		p.set("organizations", text)
-	}
-	if text := same(p, "organizational units", func(a *ask) string { return strings.Join(a.units, ",") }); text != "" {
-		p.set("organizational-units", text)
 	}
 }
 

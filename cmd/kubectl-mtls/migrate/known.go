@@ -3,6 +3,7 @@ package migrate
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -68,12 +69,7 @@ func (k *known) certificate(namespace, secret string) *cmapi.Certificate {
 
 // isBundle reports whether trust-manager makes ConfigMaps of the name.
 func (k *known) isBundle(name string) bool {
-	for _, bundle := range k.bundles {
-		if bundle == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(k.bundles, name)
 }
 
 // refers reports whether the object names the Secret anywhere but in its own metadata.

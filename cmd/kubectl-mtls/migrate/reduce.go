@@ -55,8 +55,8 @@ func (p *plan) reduceVolumes() {
 
 func (p *plan) reduceMounts(c *intent.Container, at string) {
 	gone := slices.Concat(p.keys, p.cas)
-	for i := len(c.VolumeMounts) - 1; i >= 0; i-- {
-		if slices.ContainsFunc(gone, func(h *handmade) bool { return h.volume.Name == c.VolumeMounts[i].Name }) {
+	for i, mount := range slices.Backward(c.VolumeMounts) {
+		if slices.ContainsFunc(gone, func(h *handmade) bool { return h.volume.Name == mount.Name }) {
 			p.remove(at + "/volumeMounts/" + strconv.Itoa(i))
 		}
 	}
@@ -64,8 +64,8 @@ func (p *plan) reduceMounts(c *intent.Container, at string) {
 
 // reduceVariables takes out the variables of the profiles.
 func (p *plan) reduceVariables(c *intent.Container, at string, variables []injector.Variable) {
-	for i := len(c.Env) - 1; i >= 0; i-- {
-		if slices.ContainsFunc(variables, func(v injector.Variable) bool { return v.Name == c.Env[i].Name }) {
+	for i, have := range slices.Backward(c.Env) {
+		if slices.ContainsFunc(variables, func(v injector.Variable) bool { return v.Name == have.Name }) {
 			p.remove(at + "/env/" + strconv.Itoa(i))
 		}
 	}

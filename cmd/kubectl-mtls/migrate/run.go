@@ -147,7 +147,7 @@ func (m *migration) try(i int, p *plan, operations []jsonpatch.Operation) (*inte
 		if d.Skip != "" {
 			p.refuse("it would be left alone: " + d.Skip.Explain())
 		}
-		return nil, nil //nolint:nilnil // the plan says why
+		return nil, nil
 	}
 	p.refuseAll(d.Place(injector.Patch(d.Pod, d.Intent).Errors))
 	return d.Intent, nil
