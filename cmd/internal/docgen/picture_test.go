@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/xml"
-	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -15,13 +14,11 @@ import (
 func TestPicture(t *testing.T) {
 	svg, err := picturePage(cases)
 	require.NoError(t, err)
-	for decoder := xml.NewDecoder(strings.NewReader(svg)); ; {
-		if _, err := decoder.Token(); errors.Is(err, io.EOF) {
-			break
-		} else {
-			require.NoError(t, err, "well-formed")
-		}
+	decoder := xml.NewDecoder(strings.NewReader(svg))
+	for err == nil {
+		_, err = decoder.Token()
 	}
+	require.ErrorIs(t, err, io.EOF, "well-formed")
 	for _, part := range []string{
 		"mtls.example.io/role: server", "MTLS_SERVER_CERT=/etc/tls/server/tls.crt", "mounted read-only: /etc/tls/ca",
 		"preStop: sleep 10 s", "volume mtls-certs", "signed by ClusterIssuer mtls-ca, valid 2160h", "volume mtls-ca<",

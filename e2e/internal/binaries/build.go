@@ -191,6 +191,6 @@ func shortHash(s string) string {
 }
 
 func exists(path string) bool {
-	_, err := os.Stat(path)
+	_, err := os.Stat(path) //nolint:gosec // in our own cache
 	return !errors.Is(err, os.ErrNotExist)
 }

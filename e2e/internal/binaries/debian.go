@@ -92,7 +92,7 @@ func (b *builder) unpack(ctx context.Context, name string, packages []string) (*
 	if err := unpackAll(ctx, partial, root); err != nil {
 		return nil, err
 	}
-	if err := os.Rename(root, dir); err != nil {
+	if err := os.Rename(root, dir); err != nil { //nolint:gosec // in our own cache
 		return nil, fmt.Errorf("keeping the unpacked packages: %w", err)
 	}
 	return p, nil
