@@ -39,9 +39,6 @@ func (o *Options) online(ctx context.Context) (*Report, []error) {
 		return nil, append(errs, err)
 	}
 	configuration.Defaults.Version = o.version
-	if err := o.askVersion(configuration.Defaults); err != nil {
-		return nil, append(errs, err)
-	}
 	e := explainer{
 		options: offline.Options{
 			Defaults:   configuration.Defaults,
@@ -60,20 +57,6 @@ func (o *Options) online(ctx context.Context) (*Report, []error) {
 	report.Pods, more = e.explain(docs)
 	report.Unknown = cluster.Gaps.List()
 	return report, append(errs, more...)
-}
-
-// askVersion asks the cluster for its version, on which the form of hooks depends.
-func (o *Options) askVersion(defaults *intent.Defaults) error {
-	client, err := o.ToDiscoveryClient()
-	if err != nil {
-		return err
-	}
-	version, err := client.ServerVersion()
-	if err != nil {
-		return fmt.Errorf("the cluster's version: %w", err)
-	}
-	defaults.Kubernetes, err = intent.ParseKubernetesVersion(version.GitVersion)
-	return err
 }
 
 // notOptedIn tells why the webhook is not asked about a namespace's pods. known says that its

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -39,8 +40,25 @@ type Configuration struct {
 
 // Configuration finds the injector's configuration: the file of --config, or the ConfigMap
 // of the release in the cluster. Where it cannot be known the built-in defaults stand in, and
-// the source says so.
+// the source says so. It is for the version of Kubernetes that the cluster has.
 func (c *Cluster) Configuration(ctx context.Context) (*Configuration, error) {
+	found, err := c.configuration(ctx)
+	if err != nil || c.Config == nil {
+		return found, err
+	}
+	asker, err := discovery.NewDiscoveryClientForConfig(c.Config)
+	if err != nil {
+		return nil, fmt.Errorf("the cluster's version: %w", err)
+	}
+	version, err := asker.ServerVersion()
+	if err != nil {
+		return nil, fmt.Errorf("the cluster's version: %w", err)
+	}
+	found.Defaults.Kubernetes, err = intent.ParseKubernetesVersion(version.GitVersion)
+	return found, err
+}
+
+func (c *Cluster) configuration(ctx context.Context) (*Configuration, error) {
 	file, namespace := "", ""
 	if c.flags != nil {
 		file, namespace = c.flags.ConfigFile, c.flags.InjectorNamespace
