@@ -1,7 +1,9 @@
 package plugin
 
 import (
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -37,4 +39,22 @@ func TestStatusPage(t *testing.T) {
 		require.NoError(t, err, name)
 		assert.Regexp(t, wants[name], out, name)
 	}
+}
+
+// TestPluginPage builds the plugin as docs/how-to/plugin.md says. It keeps Go's caches, which
+// the shell's own home does not have.
+func TestPluginPage(t *testing.T) {
+	root := filepath.Dir(filepath.Dir(stage.Chart))
+	for _, variable := range []string{"GOCACHE", "GOMODCACHE"} {
+		folder, err := exec.CommandContext(t.Context(), "go", "env", variable).Output()
+		require.NoError(t, err)
+		t.Setenv(variable, strings.TrimSpace(string(folder)))
+	}
+	steps, err := page.Steps(filepath.Join(root, "docs/how-to/plugin.md"))
+	require.NoError(t, err)
+	shell, err := page.NewShell(root, t.TempDir(), stage.Kubeconfig, map[string]string{"kubectl": stage.Kubectl})
+	require.NoError(t, err)
+	out, err := shell.Run(t.Context(), steps[0].Script)
+	require.NoError(t, err)
+	assert.Empty(t, steps[0].Missing(out), out)
 }

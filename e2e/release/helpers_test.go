@@ -77,9 +77,11 @@ func pageOf(t *testing.T, file string) func(name string) string {
 		t.Helper()
 		at := slices.IndexFunc(steps, func(step page.Step) bool { return step.Name == name })
 		require.GreaterOrEqual(t, at, 0, "%s has no commands called %s", file, name)
-		if values, err := stage.Helm.Run(t.Context(), "get", "values", release.Name, "-n", release.Namespace, "-o", "yaml"); err == nil {
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "values.yaml"), []byte(values), 0o600))
+		values, err := stage.Helm.Run(t.Context(), "get", "values", release.Name, "-n", release.Namespace, "-o", "yaml")
+		if err != nil {
+			values = "{}" // there is no release yet
 		}
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "values.yaml"), []byte(values), 0o600))
 		out, err := shell.Run(t.Context(), steps[at].Script)
 		require.NoError(t, err)
 		require.Empty(t, steps[at].Missing(out), "%s printed\n%s", name, out)
