@@ -68,7 +68,7 @@ func TestPages(t *testing.T) {
 			require.NoError(t, err)
 		})
 		for file, only := range map[string][]string{
-			"docs/agent.md": nil, "docs/how-to/verify.md": nil, "docs/troubleshooting.md": nil, "docs/operations.md": {"refused"},
+			"docs/agent.md": nil, "docs/how-to/verify.md": nil, "docs/troubleshooting.md": nil, "docs/operations.md": {"openshift", "refused"},
 		} {
 			t.Run(filepath.Base(file), func(t *testing.T) { runSteps(t, shell, file, only...) })
 		}

@@ -32,7 +32,6 @@ func TestGitOps(t *testing.T) {
 func TestOperations(t *testing.T) {
 	t.Cleanup(func() { cleanUp(t) })
 	run := pageOf(t, "docs/operations.md")
-	run("openshift")
 	assert.Contains(t, run("install"), "Succeeded", "helm test")
 	assert.Contains(t, run("installed"), "certificate.cert-manager.io/mtls-injector-webhook")
 

@@ -98,7 +98,7 @@ func cleanUp(t *testing.T) {
 	}
 	require.NoError(t, stage.Client.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(release.Namespace)))
 	require.NoError(t, stage.Client.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(release.Namespace)))
-	for _, root := range []string{"mtls-ca-a", "mtls-ca-b", "corp-ca"} {
+	for _, root := range []string{"mtls-ca-a", "mtls-ca-b", "example-ca"} {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: root}}
 		require.NoError(t, client.IgnoreNotFound(stage.Client.Delete(ctx, secret)))
 	}
