@@ -66,7 +66,12 @@ func makeShop(t *testing.T) {
 		ctx := context.WithoutCancel(t.Context())
 		require.NoError(t, stage.Client.Delete(ctx, shop))
 		require.NoError(t, stage.WaitFor(ctx, "the namespace to go", func(ctx context.Context) error {
-			err := stage.Client.Get(ctx, client.ObjectKeyFromObject(shop), shop)
+			// Nobody runs its pods any more, who would see to their end.
+			err := stage.Client.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(shop.Name), client.GracePeriodSeconds(0))
+			if err != nil {
+				return err
+			}
+			err = stage.Client.Get(ctx, client.ObjectKeyFromObject(shop), shop)
 			if err == nil {
 				return errors.New("it is there")
 			}
