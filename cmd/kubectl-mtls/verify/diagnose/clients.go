@@ -33,6 +33,8 @@ func verdictOn(a *probe.Attempt) (verdict, string) {
 		return unclear, trouble(a)
 	case a.Err != nil:
 		return refused, trouble(a)
+	case a.Unanswered != nil:
+		return unclear, "a request was not answered: " + a.Unanswered.Error()
 	case a.Answer == nil:
 		return accepted, "the connection stays open"
 	}

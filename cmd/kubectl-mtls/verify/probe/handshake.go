@@ -33,6 +33,9 @@ type Attempt struct {
 	Err error
 	// Answer is what came to an HTTP request; nil if nothing was asked or understood.
 	Answer *Answer
+	// Unanswered is why a request got no answer from a server that has to give one. What it
+	// makes of the client is open then.
+	Unanswered error
 	// NotTLS is what came in place of TLS.
 	NotTLS []byte
 }
@@ -158,8 +161,25 @@ func (a *Attempt) fail(err error) {
 	}
 }
 
-// minGrace is how long a server has at least to say that it refuses the client.
-const minGrace = 300 * time.Millisecond
+// A server has minGrace at least to say that it refuses the client, and patientGrace after a
+// request that got no answer.
+const (
+	minGrace     = 300 * time.Millisecond
+	patientGrace = 2 * time.Second
+)
+
+// ask connects with the certificate, or with none, and finds out what the server makes of it. A
+// request that is not answered may have come before a late refusal and have hidden it, so there
+// is a second try that waits longer.
+func (p *prober) ask(ctx context.Context, certificate *tls.Certificate) (Attempt, error) {
+	a, err := p.attempt(ctx, p.clientConfig(certificate), true)
+	if err != nil || a.Unanswered == nil {
+		return a, err
+	}
+	patient := *p
+	patient.patient = true
+	return patient.attempt(ctx, p.clientConfig(certificate), true)
+}
 
 // verdict finds out whether the server keeps the client. With TLS 1.3 the client's side of
 // the handshake ends before the server has looked at its certificate, so there is a moment
@@ -168,6 +188,9 @@ const minGrace = 300 * time.Millisecond
 func (p *prober) verdict(ctx context.Context, conn *tls.Conn, a *Attempt, roundTrip time.Duration) {
 	end := time.Now().Add(p.config.Timeout)
 	grace := max(minGrace, 2*roundTrip)
+	if p.patient {
+		grace = max(patientGrace, grace)
+	}
 	if err := conn.SetReadDeadline(time.Now().Add(grace)); err != nil {
 		a.Err = err
 		return
@@ -194,8 +217,22 @@ func (p *prober) verdict(ctx context.Context, conn *tls.Conn, a *Attempt, roundT
 	} else {
 		a.Answer, err = request(ctx, &readAhead{Conn: conn, ahead: first[:n]}, http2, p.serverName())
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
+	if err != nil {
+		a.unanswered(err, p.patient)
+	}
+}
+
+// unanswered keeps why a request got no answer. A server that speaks another protocol than HTTP
+// keeps a client that it has accepted, and waits, answers something else, or ends it for what it
+// asked; patient says that it had its time to refuse before.
+func (a *Attempt) unanswered(err error, patient bool) {
+	op, ok := errors.AsType[*net.OpError](err)
+	switch {
+	case ok && op.Op == "remote error":
 		a.fail(err)
+	case containsAny(err.Error(), "malformed HTTP"), a.Protocol == "" && (patient || IsTimeout(err)):
+	default:
+		a.Unanswered = err
 	}
 }
 

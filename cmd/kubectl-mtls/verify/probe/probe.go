@@ -58,7 +58,7 @@ func Run(ctx context.Context, dialer Dialer, config Config) (*Result, error) {
 	p := &prober{dialer: dialer, config: config}
 	r := &Result{ByName: map[string]*x509.Certificate{}}
 	var err error
-	if r.First, err = p.attempt(ctx, p.clientConfig(nil), true); err != nil {
+	if r.First, err = p.ask(ctx, nil); err != nil {
 		return nil, err
 	}
 	if config.StartTLS == "" {
@@ -79,7 +79,7 @@ func Run(ctx context.Context, dialer Dialer, config Config) (*Result, error) {
 		if with.certificate == nil {
 			continue
 		}
-		a, err := p.attempt(ctx, p.clientConfig(with.certificate), true)
+		a, err := p.ask(ctx, with.certificate)
 		if err != nil {
 			return nil, err
 		}
@@ -92,6 +92,8 @@ func Run(ctx context.Context, dialer Dialer, config Config) (*Result, error) {
 type prober struct {
 	dialer Dialer
 	config Config
+	// patient has attempts wait longer for a refusal.
+	patient bool
 }
 
 func (p *prober) serverName() string {
