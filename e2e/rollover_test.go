@@ -74,7 +74,8 @@ func TestCARolloverInHaste(t *testing.T) {
 		}
 		return nil
 	}))
-	r.trust.sh("kubectl -n " + r.namespace + " rollout status deployment/caller --timeout=1m")
+	// kubectl restarts a workload once a second at most, and the page's commands do it next.
+	r.trust.sh("kubectl -n " + r.namespace + " rollout status deployment/caller --timeout=1m; sleep 1")
 	require.NoError(t, r.node.Sync(t.Context()))
 	r.trust.run("arrive")
 	healed := r.phase()
