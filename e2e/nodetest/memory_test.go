@@ -39,16 +39,20 @@ func TestAgentMemory(t *testing.T) {
 	group := cgroupOf(t, agentStatus(t, first).ContainerID)
 	pids, err := os.ReadFile(filepath.Join(group, "cgroup.procs"))
 	require.NoError(t, err)
-	process := filepath.Join("/proc", strings.Fields(string(pids))[0])
-	program, err := os.Open(filepath.Join(process, "exe"))
+	program, err := os.Open(filepath.Join("/proc", strings.Fields(string(pids))[0], "exe"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = program.Close() })
 	remove(t, namespace, first.Name, client.GracePeriodSeconds(1))
-	require.NoError(t, node.WaitFor(t.Context(), "the agent to end", func(context.Context) error {
-		if _, err := os.Stat(process); !errors.Is(err, fs.ErrNotExist) {
-			return errors.New("it runs")
+	// Those of earlier tests, too, whose namespaces are still on their way out.
+	require.NoError(t, node.WaitFor(t.Context(), "all agents to end", func(context.Context) error {
+		names, err := filepath.Glob("/proc/[0-9]*/comm")
+		for _, name := range names {
+			// A process that has ended meanwhile is none.
+			if comm, _ := os.ReadFile(name); string(comm) == agent+"\n" {
+				return errors.New(name + " is one")
+			}
 		}
-		return nil
+		return err
 	}))
 	require.NoError(t, program.Sync())
 	require.NoError(t, unix.Fadvise(int(program.Fd()), 0, 0, unix.FADV_DONTNEED))
