@@ -17,7 +17,6 @@ import (
 	"example.io/mtls-injector/cmd/kubectl-mtls/kube"
 	"example.io/mtls-injector/cmd/kubectl-mtls/offline"
 	"example.io/mtls-injector/cmd/kubectl-mtls/steps"
-	"example.io/mtls-injector/config"
 	"example.io/mtls-injector/intent"
 )
 
@@ -151,15 +150,9 @@ func refused(report *Report) error {
 
 // offline explains manifests.
 func (o *Options) offline(context.Context) (*Report, []error) {
-	defaults, err := config.Load(o.ConfigFile)
+	defaults, err := offline.LoadDefaults(o.ConfigFile, o.version, o.KubernetesVersion)
 	if err != nil {
 		return nil, []error{err}
-	}
-	defaults.Version = o.version
-	if o.KubernetesVersion != "" {
-		if defaults.Kubernetes, err = intent.ParseKubernetesVersion(o.KubernetesVersion); err != nil {
-			return nil, []error{fmt.Errorf("--kubernetes-version: %w", err)}
-		}
 	}
 	report := &Report{Configuration: "file " + o.ConfigFile}
 	if o.ConfigFile == "" {

@@ -13,8 +13,6 @@ import (
 	"example.io/mtls-injector/cmd/kubectl-mtls/files"
 	"example.io/mtls-injector/cmd/kubectl-mtls/offline"
 	"example.io/mtls-injector/cmd/kubectl-mtls/steps"
-	"example.io/mtls-injector/config"
-	"example.io/mtls-injector/intent"
 )
 
 // Options of the command: first the flags, then what Complete makes of them.
@@ -91,15 +89,9 @@ func NewCommand(version string, streams genericiooptions.IOStreams) *cobra.Comma
 
 // Complete reads the configuration and takes the annotations apart.
 func (o *Options) Complete() error {
-	defaults, err := config.Load(o.ConfigFile)
+	defaults, err := offline.LoadDefaults(o.ConfigFile, o.version, o.KubernetesVersion)
 	if err != nil {
 		return err
-	}
-	defaults.Version = o.version
-	if o.KubernetesVersion != "" {
-		if defaults.Kubernetes, err = intent.ParseKubernetesVersion(o.KubernetesVersion); err != nil {
-			return fmt.Errorf("--kubernetes-version: %w", err)
-		}
 	}
 	annotations, err := offline.ParseAnnotations(o.NamespaceAnnotations)
 	if err != nil {

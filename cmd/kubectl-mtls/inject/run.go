@@ -6,6 +6,7 @@ import (
 
 	"gomodules.xyz/jsonpatch/v2"
 
+	"example.io/mtls-injector/cmd/kubectl-mtls/files"
 	"example.io/mtls-injector/cmd/kubectl-mtls/manifest"
 	"example.io/mtls-injector/cmd/kubectl-mtls/offline"
 	"example.io/mtls-injector/injector"
@@ -16,16 +17,19 @@ import (
 var errNothingPrinted = errors.New("the input is wrong, so nothing was printed")
 
 // Run injects and prints. Its output is all or nothing.
-func (o *Options) Run() error {
-	docs, errs := o.Read(o.In)
+func (o *Options) Run() error { return o.rewrite(&o.Options, o.plan) }
+
+// rewrite reads manifests, has a plan made of them, and prints what comes out if nothing is wrong.
+func (p *printer) rewrite(from *files.Options, plan func([]*manifest.Document) ([]change, bool)) error {
+	docs, errs := from.Read(p.In)
 	for _, err := range errs {
-		o.tell("error: %v", err)
+		p.tell("error: %v", err)
 	}
-	changes, bad := o.plan(docs)
+	changes, bad := plan(docs)
 	if bad || len(errs) > 0 {
 		return errNothingPrinted
 	}
-	return o.print(docs, changes)
+	return p.print(docs, changes)
 }
 
 // change is what has to be done to one pod or template.

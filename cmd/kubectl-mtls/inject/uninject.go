@@ -70,17 +70,7 @@ func (o *UninjectOptions) Validate() error {
 }
 
 // Run takes it out and prints. Its output is all or nothing.
-func (o *UninjectOptions) Run() error {
-	docs, errs := o.Read(o.In)
-	for _, err := range errs {
-		o.tell("error: %v", err)
-	}
-	changes, bad := o.plan(docs)
-	if bad || len(errs) > 0 {
-		return errNothingPrinted
-	}
-	return o.print(docs, changes)
-}
+func (o *UninjectOptions) Run() error { return o.rewrite(&o.Options, o.plan) }
 
 // plan looks at every pod and tells so. bad is true if anything is wrong.
 func (o *UninjectOptions) plan(docs []*manifest.Document) (changes []change, bad bool) {
