@@ -3,12 +3,10 @@ package page
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"syscall"
 	"time"
 )
@@ -16,25 +14,15 @@ import (
 // scriptTimeout is how long one block of commands may take.
 const scriptTimeout = 3 * time.Minute
 
-// block is a block of commands that has a name, which only readers of the source see.
-var block = regexp.MustCompile("(?s)<!-- sh: ([a-z-]+) -->\n```sh\n(.*?)\n```\n")
-
-// Scripts reads the named blocks of commands of a Markdown file.
+// Scripts reads the named blocks of commands of a Markdown file, by their names.
 func Scripts(file string) (map[string]string, error) {
-	text, err := os.ReadFile(file)
+	steps, err := Steps(file)
 	if err != nil {
-		return nil, fmt.Errorf("reading the page: %w", err)
+		return nil, err
 	}
 	scripts := map[string]string{}
-	for _, match := range block.FindAllSubmatch(text, -1) {
-		name := string(match[1])
-		if _, twice := scripts[name]; twice {
-			return nil, fmt.Errorf("%s has two blocks called %s", file, name)
-		}
-		scripts[name] = string(match[2])
-	}
-	if len(scripts) == 0 {
-		return nil, errors.New("there are no named blocks of commands in " + file)
+	for _, step := range steps {
+		scripts[step.Name] = step.Script
 	}
 	return scripts, nil
 }

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -14,26 +15,31 @@ type Step struct {
 	Output []string
 }
 
-// shown is a block of commands with the block of text behind it, if there is one.
+// shown is a block of commands that has a name, which only readers of the source see, with the
+// block of text behind it, if there is one.
 var shown = regexp.MustCompile("(?s)<!-- sh: ([a-z-]+) -->\n```sh\n(.*?)\n```\n(?:\n```text\n(.*?)\n```\n)?")
 
 // Steps reads the named blocks of a Markdown file in their order.
 func Steps(file string) ([]Step, error) {
-	// It is the same blocks, so the same is wrong with them.
-	if _, err := Scripts(file); err != nil {
-		return nil, err
-	}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the page: %w", err)
 	}
 	var steps []Step
+	names := map[string]bool{}
 	for _, match := range shown.FindAllSubmatch(text, -1) {
 		step := Step{Name: string(match[1]), Script: string(match[2])}
+		if names[step.Name] {
+			return nil, fmt.Errorf("%s has two blocks called %s", file, step.Name)
+		}
+		names[step.Name] = true
 		if len(match[3]) > 0 {
 			step.Output = strings.Split(string(match[3]), "\n")
 		}
 		steps = append(steps, step)
+	}
+	if len(steps) == 0 {
+		return nil, errors.New("there are no named blocks of commands in " + file)
 	}
 	return steps, nil
 }
