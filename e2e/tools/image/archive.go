@@ -127,6 +127,14 @@ func readFolder(dir string) ([]entry, error) {
 	return entries, err
 }
 
+// saveBytes is save for what is in memory.
+func (r *release) saveBytes(name string, mode os.FileMode, data []byte) error {
+	return r.save(name, mode, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
 // save writes a result, and the folder that it is in.
 func (r *release) save(name string, mode os.FileMode, write func(io.Writer) error) error {
 	path := filepath.Join(r.out, name)

@@ -36,10 +36,7 @@ func (r *release) dist(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.save(checksums, modeFile, func(w io.Writer) error {
-		_, err := io.WriteString(w, sums)
-		return err
-	})
+	return r.saveBytes(checksums, modeFile, []byte(sums))
 }
 
 func (r *release) allSBOMs(ctx context.Context) error {
@@ -57,11 +54,7 @@ func (r *release) binaries(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		write := func(w io.Writer) error {
-			_, err := w.Write(data)
-			return err
-		}
-		if err := r.save(p.archived(r.version), modeProgram, write); err != nil {
+		if err := r.saveBytes(p.archived(r.version), modeProgram, data); err != nil {
 			return err
 		}
 	}
@@ -99,7 +92,7 @@ func (r *release) pluginArchives(ctx context.Context) error {
 			return err
 		}
 		archives[p] = packed.Bytes()
-		if err := r.save(p.archive(r.version), modeFile, func(w io.Writer) error { _, err := w.Write(archives[p]); return err }); err != nil {
+		if err := r.saveBytes(p.archive(r.version), modeFile, archives[p]); err != nil {
 			return err
 		}
 	}

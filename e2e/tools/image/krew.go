@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
-	"io"
 
 	"sigs.k8s.io/yaml"
 )
@@ -74,8 +73,5 @@ func (r *release) krew(archives map[program][]byte) error {
 	if err != nil {
 		return err
 	}
-	return r.save(krewFile, modeFile, func(w io.Writer) error {
-		_, err := w.Write(text)
-		return err
-	})
+	return r.saveBytes(krewFile, modeFile, text)
 }
