@@ -53,14 +53,16 @@ func TestPages(t *testing.T) {
 		require.NoError(t, n.Tag(t.Context(), spec.Reference(), reference))
 	}
 	t.Cleanup(func() { require.NoError(t, n.InstallChart(context.WithoutCancel(t.Context()), chartArgs()...)) })
+	product, err := binaries.EnsureProduct(t.Context(), clustertest.Stderr)
+	require.NoError(t, err)
 	for _, file := range []string{
 		"docs/tutorial.md", "docs/how-to/nginx.md", "docs/how-to/node-and-java.md", "docs/how-to/jobs.md",
 		"docs/how-to/statefulsets.md", "docs/how-to/postgresql.md",
 	} {
-		t.Run(filepath.Base(file), func(t *testing.T) { runPage(t, file) })
+		t.Run(filepath.Base(file), func(t *testing.T) { runSteps(t, newShell(t, product.Plugin), file) })
 	}
 	t.Run("shop", func(t *testing.T) {
-		shell := newShell(t)
+		shell := newShell(t, product.Plugin)
 		_, err := shell.Run(t.Context(), makeShop)
 		require.NoError(t, err)
 		t.Cleanup(func() {
@@ -75,17 +77,15 @@ func TestPages(t *testing.T) {
 	})
 }
 
-// newShell returns a shell in a folder that has of a checkout what pages use.
-func newShell(t *testing.T) *page.Shell {
+// newShell returns a shell that has the plugin, in a folder that has of a checkout what pages use.
+func newShell(t *testing.T, plugin string) *page.Shell {
 	t.Helper()
-	product, err := binaries.EnsureProduct(t.Context(), clustertest.Stderr)
-	require.NoError(t, err)
 	dir := t.TempDir()
 	for _, folder := range []string{"charts", "examples"} {
 		require.NoError(t, os.Symlink(filepath.Join(checkout(t), folder), filepath.Join(dir, folder)))
 	}
 	shell, err := page.NewShell(dir, t.TempDir(), theNode(t).Kubeconfig, map[string]string{
-		"kubectl": theNode(t).Kubectl, "helm": theNode(t).Helm.Path, "kubectl-mtls": product.Plugin,
+		"kubectl": theNode(t).Kubectl, "helm": theNode(t).Helm.Path, "kubectl-mtls": plugin,
 	})
 	require.NoError(t, err)
 	return shell
@@ -94,11 +94,6 @@ func newShell(t *testing.T) *page.Shell {
 func checkout(t *testing.T) string {
 	t.Helper()
 	return filepath.Dir(filepath.Dir(theNode(t).Chart))
-}
-
-func runPage(t *testing.T, file string) {
-	t.Helper()
-	runSteps(t, newShell(t), file)
 }
 
 // runSteps runs the named blocks of a page in their order, or only some.
