@@ -72,7 +72,7 @@ test-e2e: ## Run the tests on a real control plane; the first run builds it
 test-node: ## Run the tests on a real node, with containers; needs root, Linux, apt-get; RUN=TestX selects, KEEP=1, LONG=1
 	@[ "$$(id -u)" = 0 ] || { echo "a real node needs root: it makes namespaces, cgroups and containers. Run it as root (sudo -E make test-node); make test needs none." >&2; exit 1; }
 	@echo "== tests on a real node: building"
-	@cd e2e && LONG=$(LONG) KEEP=$(KEEP) go test -vet=off -tags node -v -timeout 90m -p 1 -parallel 32 $(if $(RUN),-run '$(RUN)') ./csiplugin ./realnode ./debimage ./nodetest
+	@cd e2e && LONG=$(LONG) KEEP=$(KEEP) go test -vet=off -tags node -v -timeout 90m -p 1 -parallel 8 $(if $(RUN),-run '$(RUN)') ./csiplugin ./realnode ./debimage ./nodetest
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10m); FUZZ=Name selects

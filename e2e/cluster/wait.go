@@ -17,14 +17,14 @@ import (
 // A wait polls this often, and for this long if its context has no deadline.
 const (
 	pollInterval   = 50 * time.Millisecond
-	defaultTimeout = 60 * time.Second
+	defaultTimeout = 3 * time.Minute
 )
 
 var errEnded = errors.New("the process has ended")
 
 // WaitFor calls check until it returns nil. The error names what was waited for
-// and carries check's last error. Without a deadline in ctx it gives up after a
-// minute.
+// and carries check's last error. Without a deadline in ctx it gives up after
+// three minutes.
 func (c *Cluster) WaitFor(ctx context.Context, what string, check func(context.Context) error) error {
 	return poll(ctx, what, check)
 }

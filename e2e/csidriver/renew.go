@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -33,6 +34,26 @@ func (d *Driver) Manage(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// RenewNow makes the certificates of a pod due, for tests that must not wait for their time.
+func (d *Driver) RenewNow(pod types.UID) {
+	d.mu.Lock()
+	var due []*volume
+	for _, v := range d.volumes {
+		if v.pod.UID == pod {
+			due = append(due, v)
+		}
+	}
+	d.mu.Unlock()
+	for _, v := range due { // whoever issues one holds its lock for long
+		v.mu.Lock()
+		if !v.next.IsZero() {
+			v.next = d.opts.Clock.Now()
+		}
+		v.mu.Unlock()
+	}
+	d.wakeUp()
 }
 
 // renewDue begins to renew all volumes that are due, and returns how long nothing else

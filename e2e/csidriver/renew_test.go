@@ -48,6 +48,10 @@ func TestRenewalBacksOff(t *testing.T) {
 	assert.WithinDuration(t, clock.Now().Add(2*time.Hour), v.next, 5*time.Second, "at a third of the lifetime")
 	renewals(t, driver)
 	require.Empty(t, errs, "nothing is due")
+	before := v.key
+	driver.RenewNow(pod.UID)
+	renewals(t, driver)
+	assert.NotEqual(t, before, v.key, "made due")
 
 	broken = true
 	clock.SetTime(v.next)

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 	"k8s.io/mount-utils"
 	"k8s.io/utils/clock"
@@ -52,7 +53,8 @@ type Plugin struct {
 	publishing atomic.Int32
 
 	mu        sync.Mutex
-	driver    *server // the CSI services
+	driver    *server           // the CSI services
+	csi       *csidriver.Driver // what they are made of
 	registrar *server
 }
 
@@ -137,6 +139,13 @@ func (p *Plugin) Crash() {
 // volume is answered with a timeout while the plugin goes on with it, as happens under churn.
 func (p *Plugin) SetHazard(on bool) { p.hazard.Store(on) }
 
+// RenewNow has the driver renew a pod's certificates, whose time has not come.
+func (p *Plugin) RenewNow(pod types.UID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.csi.RenewNow(pod)
+}
+
 // Publishing tells how many mounts the plugin is working on, those that the hazard answered
 // early among them.
 func (p *Plugin) Publishing() int { return int(p.publishing.Load()) }
@@ -175,6 +184,7 @@ func (p *Plugin) startDriver(ctx context.Context) (*server, error) {
 		return nil, err
 	}
 	running.done.Go(func() { driver.Manage(ctx) })
+	p.csi = driver
 	return running, nil
 }
 

@@ -47,7 +47,7 @@ func newFailure(t *testing.T) *failure {
 	return &failure{T: t, Node: theNode(t), namespace: newNamespace(t)}
 }
 
-// within is a context for a wait of more than the usual minute.
+// within is a context for a wait of another length than is usual.
 func (f *failure) within(d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(f.Context(), d)
 	f.Cleanup(cancel)

@@ -26,7 +26,15 @@ import (
 const toolsImage = "example.io/tools:dev"
 
 // patience is how long a test waits for what a busy machine does in its time.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
+
+// patient is a context for such a wait.
+func patient(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
 
 // theNode returns the node that all tests share.
 func theNode(t *testing.T) *realnode.Node {
@@ -50,7 +58,7 @@ func newNamespace(t *testing.T, labels ...string) string {
 	t.Cleanup(func() {
 		ctx := context.Background() // the test's has ended
 		if t.Failed() {
-			t.Logf("%s\n%s", node.Describe(ctx, ns.Name), node.Tails(15))
+			t.Logf("%s\n%s", node.Describe(ctx, ns.Name), node.Tails(8))
 		}
 		if os.Getenv("KEEP") == "" {
 			require.NoError(t, node.Client.Delete(ctx, ns))
@@ -85,10 +93,8 @@ func newPod(namespace, name, image string, annotations ...string) *corev1.Pod {
 // awaitPod waits until the check likes the pod, and returns it.
 func awaitPod(t *testing.T, namespace, name, what string, check func(*corev1.Pod) error) *corev1.Pod {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	pod := &corev1.Pod{}
-	require.NoError(t, node.WaitFor(ctx, fmt.Sprintf("pod %s %s", name, what), func(ctx context.Context) error {
+	require.NoError(t, node.WaitFor(patient(t), fmt.Sprintf("pod %s %s", name, what), func(ctx context.Context) error {
 		if err := node.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, pod); err != nil {
 			return err
 		}
@@ -122,10 +128,8 @@ func ready(pod *corev1.Pod) error {
 // awaitEvent waits for an Event on the object whose reason and message contain the parts.
 func awaitEvent(t *testing.T, namespace, object string, parts ...string) *corev1.Event {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	var found *corev1.Event
-	require.NoError(t, node.WaitFor(ctx, fmt.Sprintf("an Event on %s with %q", object, parts), func(ctx context.Context) error {
+	require.NoError(t, node.WaitFor(patient(t), fmt.Sprintf("an Event on %s with %q", object, parts), func(ctx context.Context) error {
 		var events corev1.EventList
 		if err := node.Client.List(ctx, &events, client.InNamespace(namespace)); err != nil {
 			return err

@@ -150,7 +150,7 @@ func (r *rotation) trust(cas ...*authority.Authority) {
 	}))
 }
 
-// within is a context for a wait of more than the usual minute.
+// within is a context for a wait of another length than is usual.
 func (r *rotation) within(d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(r.Context(), d)
 	r.Cleanup(cancel)
@@ -229,12 +229,19 @@ func (r *rotation) serve(s rotationServer) {
 }
 
 // observe is what the observer runs: each second a handshake with each server, and a line of
-// what came of it. A certificate that has expired is one that openssl says so of.
+// what came of it. A certificate that has expired is one that openssl says so of. openssl
+// reads its own certificate and key one after the other: a look that fails while these are
+// swapped is made again.
 const observe = `probe() {
   while :; do
+    own=$(readlink -f /etc/tls/client/tls.crt)
     out=$(printf 'GET / HTTP/1.0\r\n\r\n' | timeout 20 openssl s_client -connect "$1:8443" -servername "$1" -verify_hostname "$1" \
       -CAfile /etc/tls/ca/ca.crt -cert /etc/tls/client/tls.crt -key /etc/tls/client/tls.key -verify_return_error -ign_eof 2>&1)
     code=$?
+    if [ "$code" != 0 ] && [ "$own" != "$(readlink -f /etc/tls/client/tls.crt)" ]; then
+      printf '%s: the own files were swapped\n' "$1"
+      continue
+    fi
     case "$out" in *hello*) said=hello ;; *) said=nothing ;; esac
     life=$(printf '%s\n' "$out" | openssl x509 -noout -checkend 0 2>&1)
     serial=$(printf '%s\n' "$out" | openssl x509 -noout -serial 2>&1)

@@ -80,17 +80,8 @@ func (r *rotation) report(calls *callers, servers []rotationServer, took time.Du
 	assert.Empty(r, calls.failed, "failed handshakes")
 	log, err := r.Logs(r.Context(), r.namespace, observer, "app")
 	require.NoError(r, err)
-	looks, wrong := 0, []string(nil)
-	for line := range strings.Lines(log) {
-		if !strings.HasPrefix(line, "openssl: ") {
-			continue
-		}
-		looks++
-		if !strings.Contains(line, " exit=0 hello (Certificate will not expire) serial=") {
-			wrong = append(wrong, strings.TrimSpace(line))
-		}
-	}
-	assert.Empty(r, wrong, "what openssl saw; its log:\n%s", tail(log, 4000))
+	looks, wrong := openSSLLooks(log)
+	assert.Empty(r, wrong, "what openssl saw")
 	assert.Greater(r, looks, len(servers)*int(took/(4*time.Second)), "openssl looked too seldom")
 	r.Logf("measured: rotation for %s: %d handshakes, %d failed; %d looks with openssl, %d of them wrong",
 		took.Round(time.Second), calls.ok, len(calls.failed), looks, len(wrong))
@@ -108,7 +99,18 @@ func (r *rotation) report(calls *callers, servers []rotationServer, took time.Du
 	}
 }
 
-func tail(text string, n int) string { return text[max(0, len(text)-n):] }
+// openSSLLooks counts the looks in the observer's log, and returns those that are wrong, each
+// with what openssl said.
+func openSSLLooks(log string) (looks int, wrong []string) {
+	_, log, _ = strings.Cut("\n"+log, "\nopenssl: ")
+	for look := range strings.SplitSeq(log, "\nopenssl: ") {
+		looks++
+		if !strings.Contains(look, " exit=0 hello (Certificate will not expire) serial=") {
+			wrong = append(wrong, look)
+		}
+	}
+	return looks, wrong
+}
 
 // giveNginx makes nginx's configuration.
 func (r *rotation) giveNginx() {

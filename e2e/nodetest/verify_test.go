@@ -74,10 +74,11 @@ func TestVerifyRenewed(t *testing.T) {
 	u := newUser(t, namespace, userRules()...)
 	makeFiles(t, namespace, "nginx")
 	expose(t, namespace, "nginx")
-	require.NoError(t, node.Client.Create(t.Context(), serverPod(namespace, "nginx", true, "duration=1h", "renew-before=59m20s")))
-	awaitReady(t, namespace, "nginx")
+	require.NoError(t, node.Client.Create(t.Context(), serverPod(namespace, "nginx", true)))
+	pod := awaitReady(t, namespace, "nginx")
 	u.awaitGood(t, "nginx")
-	require.NoError(t, node.WaitFor(t.Context(), "the renewal", func(context.Context) error {
+	node.Plugin.RenewNow(pod.UID)
+	require.NoError(t, node.WaitFor(patient(t), "the renewal", func(context.Context) error {
 		got, err := u.faults("nginx", firstPort)
 		if err == nil && !slices.Equal(got, []string{"stale"}) {
 			err = fmt.Errorf("verify finds %q", got)
@@ -272,7 +273,7 @@ func (u *user) leftNothing() {
 // awaitGood waits until nothing is wrong with the first port: a server needs a moment to listen.
 func (u *user) awaitGood(t *testing.T, pod string) {
 	t.Helper()
-	require.NoError(t, node.WaitFor(t.Context(), "verify to find nothing wrong with "+pod, func(context.Context) error {
+	require.NoError(t, node.WaitFor(patient(t), "verify to find nothing wrong with "+pod, func(context.Context) error {
 		faults, err := u.with(t).faults(pod, firstPort)
 		if err == nil && len(faults) > 0 {
 			err = errors.New(strings.Join(faults, ", "))

@@ -84,7 +84,15 @@ func (n *Node) Tails(lines int) string {
 	return b.String()
 }
 
+// lastLines are the last ones, each cut to what fits a report.
 func lastLines(text string, lines int) string {
+	const width = 300
 	all := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	all = all[max(0, len(all)-lines):]
+	for i, line := range all {
+		if len(line) > width {
+			all[i] = line[:width] + " …"
+		}
+	}
+	return strings.Join(all, "\n")
 }
