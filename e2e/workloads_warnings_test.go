@@ -44,7 +44,7 @@ func checkOdd(v *validating) {
 			[]string{"a certificate lasts 24h with mtls.example.io/reload: none, so a program that does not read its files again fails by then: set mtls.example.io/reload: restart or a longer mtls.example.io/duration"}},
 		"no known group": {map[string]string{"role": "server"}, func(d *appsv1.Deployment) {
 			d.Spec.Template.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsNonRoot: new(true)}
-		}, []string{`container "app" runs as a non-root user without a known group and may not be able to read its key: set mtls.example.io/fs-group or the pod's securityContext.fsGroup`}},
+		}, []string{`container "app" runs as a non-root user without a known group and may not be able to read its key: set its runAsGroup or the pod's securityContext.fsGroup`}},
 		"misplaced": {nil, func(d *appsv1.Deployment) { d.Annotations = prefixed(map[string]string{"role": "server"}) },
 			[]string{"mtls.example.io/role in metadata.annotations has no effect: move it to spec.template.metadata.annotations"}},
 	} {

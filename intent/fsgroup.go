@@ -38,8 +38,8 @@ func (r *resolution) runAsGroup(selection *Selection) *int64 {
 			}
 			id := groupOf(r.pod.Spec.SecurityContext, list[i].SecurityContext)
 			if id == nil {
-				r.warn("container " + quote(list[i].Name) + " runs as a non-root user without a known group and may not be able to read its key: set " +
-					Prefix + keyFSGroup + " or the pod's securityContext.fsGroup")
+				r.warn("container " + quote(list[i].Name) + " runs as a non-root user without a known group and may not be able to read its key: " +
+					"set its runAsGroup or the pod's securityContext.fsGroup")
 			} else if !slices.Contains(groups, *id) {
 				groups = append(groups, *id)
 			}
@@ -47,8 +47,8 @@ func (r *resolution) runAsGroup(selection *Selection) *int64 {
 	}
 	switch {
 	case len(groups) > 1:
-		r.warn("the containers run with " + strconv.Itoa(len(groups)) + " different groups, so not all can read the key: set " +
-			Prefix + keyFSGroup + " or the pod's securityContext.fsGroup")
+		r.warn("the containers run with " + strconv.Itoa(len(groups)) + " different groups, so not all can read the key: " +
+			"set the pod's securityContext.fsGroup")
 		return nil
 	case len(groups) == 0 || groups[0] == 0: // the driver's files belong to group 0 anyway
 		return nil

@@ -36,9 +36,9 @@ func TestFSGroup(t *testing.T) {
 	const unset = -1
 	unknown := func(container string) string {
 		return `container "` + container + `" runs as a non-root user without a known group and may not be able to read its key: ` +
-			"set mtls.example.io/fs-group or the pod's securityContext.fsGroup"
+			"set its runAsGroup or the pod's securityContext.fsGroup"
 	}
-	const differ = "the containers run with 2 different groups, so not all can read the key: set mtls.example.io/fs-group or the pod's securityContext.fsGroup"
+	const differ = "the containers run with 2 different groups, so not all can read the key: set the pod's securityContext.fsGroup"
 	const noEffect = "mtls.example.io/fs-group has no effect with delivery: secret, for Secret volumes follow the pod's securityContext.fsGroup"
 	for name, c := range map[string]struct {
 		pod       *intent.PodSecurityContext

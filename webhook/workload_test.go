@@ -255,7 +255,7 @@ func TestWarningsOfWorkloads(t *testing.T) {
 		"a short lifetime": {object: deployment(server + ", mtls.example.io/duration: 24h"),
 			want: "a certificate lasts 24h with mtls.example.io/reload: none, so a program that does not read its files again fails by then: set mtls.example.io/reload: restart or a longer mtls.example.io/duration"},
 		"no known group": {object: within(server, "securityContext: {runAsNonRoot: true}"),
-			want: `container "main" runs as a non-root user without a known group and may not be able to read its key: set mtls.example.io/fs-group or the pod's securityContext.fsGroup`},
+			want: `container "main" runs as a non-root user without a known group and may not be able to read its key: set its runAsGroup or the pod's securityContext.fsGroup`},
 		"somebody's Secret": {object: deployment(server + ", mtls.example.io/delivery: secret"), change: func(v *validated) { v.source.(*memory).taken = map[string]bool{"shop/cart-mtls": true} },
 			want: `Secret "cart-mtls" was made by somebody else: the pod mounts it as it is, and no companion Certificate is written while it is there`},
 	} {
