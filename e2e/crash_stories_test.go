@@ -94,14 +94,15 @@ func (g *stage) establish(file string) {
 	g.before = g.foreignSecrets()
 }
 
-// foreignSecrets returns what tells whether the Secrets of others have been touched.
+// foreignSecrets returns what tells whether the Secrets of others have been touched. The one
+// that cert-manager keeps a next key in comes and goes with an issuance.
 func (g *stage) foreignSecrets() map[string]string {
 	g.Helper()
 	var list corev1.SecretList
 	require.NoError(g, shared.Client.List(g.Context(), &list, client.InNamespace(g.namespace)))
 	versions := map[string]string{}
 	for i := range list.Items {
-		if s := &list.Items[i]; s.Name != companion {
+		if s := &list.Items[i]; s.Name != companion && s.Labels[cmapi.IsNextPrivateKeySecretLabelKey] == "" {
 			versions[s.Name] = string(s.UID) + "/" + s.ResourceVersion
 		}
 	}
