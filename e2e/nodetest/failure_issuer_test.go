@@ -38,7 +38,7 @@ func TestCertManagerDown(t *testing.T) {
 	f.awaitEvent("late", "FailedMount", `MountVolume.SetUp failed for volume "mtls-certs"`,
 		"rpc error: code = Unknown desc = waiting for request: request has not yet been approved by approval plugin")
 	f.checkWaits("late", "ContainerCreating")
-	require.NoError(t, f.WaitFor(f.within(lifetime+outage), "renewals that wait, and the end of the outage", func(ctx context.Context) error {
+	require.NoError(t, f.WaitFor(within(f.T, lifetime+outage), "renewals that wait, and the end of the outage", func(ctx context.Context) error {
 		waiting := 0
 		for _, request := range f.requests(ctx) {
 			if len(request.Status.Conditions) == 0 {

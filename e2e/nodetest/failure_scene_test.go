@@ -47,17 +47,10 @@ func newFailure(t *testing.T) *failure {
 	return &failure{T: t, Node: theNode(t), namespace: newNamespace(t)}
 }
 
-// within is a context for a wait of another length than is usual.
-func (f *failure) within(d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(f.Context(), d)
-	f.Cleanup(cancel)
-	return ctx
-}
-
 // await waits with more patience than others.
 func (f *failure) await(what string, check func(context.Context) error) {
 	f.Helper()
-	require.NoError(f, f.WaitFor(f.within(patience), what, check))
+	require.NoError(f, f.WaitFor(patient(f.T), what, check))
 }
 
 // create makes a client's pod that runs the witness, with further annotations. A pod called

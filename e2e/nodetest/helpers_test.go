@@ -31,7 +31,13 @@ const patience = 5 * time.Minute
 // patient is a context for such a wait.
 func patient(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	return within(t, patience)
+}
+
+// within is a context for a wait of another length than is usual.
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
 }

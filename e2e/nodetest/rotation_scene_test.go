@@ -129,7 +129,7 @@ func (r *rotation) trust(cas ...*authority.Authority) {
 	for _, ca := range cas {
 		want += bytes.Count(ca.CA.Cert, []byte("BEGIN CERTIFICATE"))
 	}
-	require.NoError(r, r.WaitFor(r.within(4*time.Minute), fmt.Sprintf("a bundle of %d CAs in all volumes", want), func(ctx context.Context) error {
+	require.NoError(r, r.WaitFor(within(r.T, 4*time.Minute), fmt.Sprintf("a bundle of %d CAs in all volumes", want), func(ctx context.Context) error {
 		var written corev1.ConfigMap
 		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.namespace, Name: r.namespace}, &written); err != nil {
 			return err
@@ -148,13 +148,6 @@ func (r *rotation) trust(cas ...*authority.Authority) {
 		}
 		return nil
 	}))
-}
-
-// within is a context for a wait of another length than is usual.
-func (r *rotation) within(d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(r.Context(), d)
-	r.Cleanup(cancel)
-	return ctx
 }
 
 // pods are those of the namespace that stay.

@@ -59,7 +59,7 @@ func TestRotation(t *testing.T) {
 	r.Logf("the CA was rolled over within %s", time.Since(begin).Round(time.Second))
 
 	// Each has renewed twice at least, and the time is over.
-	require.NoError(t, r.WaitFor(r.within(duration+4*time.Minute), "the renewals", func(context.Context) error {
+	require.NoError(t, r.WaitFor(within(r.T, duration+4*time.Minute), "the renewals", func(context.Context) error {
 		for _, s := range servers {
 			if n := calls.certificates(s.name); n < 3 {
 				return fmt.Errorf("%s has shown %d certificates", s.name, n)
@@ -105,7 +105,7 @@ func openSSLLooks(log string) (looks int, wrong []string) {
 	_, log, _ = strings.Cut("\n"+log, "\nopenssl: ")
 	for look := range strings.SplitSeq(log, "\nopenssl: ") {
 		looks++
-		if !strings.Contains(look, " exit=0 hello (Certificate will not expire) serial=") {
+		if line, _, _ := strings.Cut(look, "\n"); !strings.Contains(line, " exit=0 hello (Certificate will not expire) serial=") {
 			wrong = append(wrong, look)
 		}
 	}
@@ -125,7 +125,7 @@ func (r *rotation) giveNginx() {
 // awaitWorkload waits for a pod that is ready.
 func (r *rotation) awaitWorkload(name string) {
 	r.Helper()
-	require.NoError(r, r.WaitFor(r.within(4*time.Minute), name+" to be ready", func(ctx context.Context) error {
+	require.NoError(r, r.WaitFor(within(r.T, 4*time.Minute), name+" to be ready", func(ctx context.Context) error {
 		pods, err := r.WaitForPods(ctx, r.namespace, map[string]string{"app": name}, 1)
 		if err != nil {
 			return err
@@ -138,7 +138,7 @@ func (r *rotation) awaitWorkload(name string) {
 func (r *rotation) awaitStartedAnew(name string) {
 	r.Helper()
 	called := time.Now()
-	require.NoError(r, r.WaitFor(r.within(4*time.Minute), name+" to be started anew", func(ctx context.Context) error {
+	require.NoError(r, r.WaitFor(within(r.T, 4*time.Minute), name+" to be started anew", func(ctx context.Context) error {
 		var all corev1.PodList
 		if err := r.Client.List(ctx, &all, client.InNamespace(r.namespace), client.MatchingLabels{"app": name}); err != nil {
 			return err
@@ -157,7 +157,7 @@ func (r *rotation) awaitSignedBy(ca *authority.Authority) {
 	r.Helper()
 	roots := x509.NewCertPool()
 	require.True(r, roots.AppendCertsFromPEM(ca.CA.Cert))
-	require.NoError(r, r.WaitFor(r.within(6*time.Minute), "all certificates to be the next CA's", func(ctx context.Context) error {
+	require.NoError(r, r.WaitFor(within(r.T, 6*time.Minute), "all certificates to be the next CA's", func(ctx context.Context) error {
 		var all corev1.PodList
 		if err := r.Client.List(ctx, &all); err != nil {
 			return err
